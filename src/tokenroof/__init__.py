@@ -1,0 +1,1 @@
+"""How fast, how much memory, how many chips, what cost, what energy, what carbon, and why."""

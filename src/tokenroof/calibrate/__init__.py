@@ -1,0 +1,1 @@
+"""Measured operators against the model: residuals, later fits and validation."""

@@ -1,0 +1,1 @@
+"""Facts and their sources: chips, memories, links, nodes, engines, models, prices."""

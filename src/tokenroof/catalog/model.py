@@ -1,0 +1,291 @@
+"""The nouns of a language model: what each layer holds and does, independent of any chip.
+
+A model is a tuple of layer groups; a group is ``count`` identical layers, each with zero or more
+token mixers (attention, state-space, linear attention) and zero or one feed-forward.
+A new kind of layer is a new final class here, its operators in ``tokenroof.graph``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexer:
+    """Lightning indexer of sparse attention (DeepSeek-V3.2): scores every past key, keeps ``topk``.
+
+    ``owned_fraction`` < 1 when layers share an indexer (GLM-5.2).
+    """
+
+    num_heads: int
+    head_dim: int
+    topk_tokens: int
+    owned_fraction: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Softmax attention with grouped key-value heads.
+
+    Attributes
+    ----------
+    num_heads, num_kv_heads, head_dim, v_head_dim : int
+        Query heads, key-value heads, dimensions of a key and of a value.
+    window_tokens : int or None
+        Sliding window (or chunk) that limits what a query sees; None = everything.
+    qkv_bias, o_bias : bool
+        Projections carry a bias.
+    qk_norm_parameters : int
+        Parameters of the query and key norms of one layer.
+    sink_parameters : int
+        Learned attention sinks (gpt-oss: one per query head).
+    gated_output : bool
+        The query projection also yields an output gate of the same width (Qwen3-Next).
+    kv_shared : bool
+        Reuses another layer's keys and values: no K/V projection, no cache of its own.
+    k_equals_v : bool
+        Keys double as values: one projection, one cached tensor.
+    indexer : Indexer or None
+        Sparse selection in front of the attention.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    v_head_dim: int
+    window_tokens: int | None = None
+    qkv_bias: bool = False
+    o_bias: bool = False
+    qk_norm_parameters: int = 0
+    sink_parameters: int = 0
+    gated_output: bool = False
+    kv_shared: bool = False
+    k_equals_v: bool = False
+    indexer: Indexer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlaAttention:
+    """Multi-head latent attention (DeepSeek-V2/V3): absorbed in decode, expanded in prefill.
+
+    ``q_lora_rank`` is None when queries are projected directly. The cache holds
+    ``kv_lora_rank + qk_rope_head_dim`` elements per token, whatever the head count.
+    ``gate_rank_parameters`` counts what a variant adds (output gates).
+    """
+
+    num_heads: int
+    q_lora_rank: int | None
+    kv_lora_rank: int
+    qk_nope_head_dim: int
+    qk_rope_head_dim: int
+    v_head_dim: int
+    window_tokens: int | None = None
+    indexer: Indexer | None = None
+    gated_output: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedAttention:
+    """Attention over a compressed cache (DeepSeek-V4): one entry per ``ratio`` tokens plus a window.
+
+    One shared key-value vector of ``kv_dim`` elements per entry; queries attend to the last
+    ``window_tokens`` raw tokens and to compressed entries (all of them, or ``indexer.topk_tokens``).
+    """
+
+    num_heads: int
+    head_dim: int
+    q_lora_rank: int
+    o_lora_rank: int
+    o_groups: int
+    kv_dim: int
+    ratio: int
+    window_tokens: int
+    indexer: Indexer | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mamba:
+    """Selective state-space mixer. ``version`` 1 (Jamba) or 2 (Nemotron-H, Falcon-H1).
+
+    Version 2: ``num_heads`` heads of ``head_dim``, ``num_groups`` groups of B and C of ``state_dim``.
+    Version 1: ``num_heads * head_dim`` is the inner width and ``dt_rank`` the rank of the step size.
+    """
+
+    version: int
+    num_heads: int
+    head_dim: int
+    state_dim: int
+    num_groups: int
+    conv_kernel: int
+    dt_rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearAttention:
+    """Linear attention with a matrix state per value head.
+
+    ``kind`` is "gated_delta_net" (Qwen3-Next, Qwen3.5), "kimi_delta" (Kimi Linear) or
+    "lightning" (MiniMax-M1). State: ``num_v_heads * k_head_dim * v_head_dim`` elements per sequence.
+    """
+
+    kind: str
+    num_k_heads: int
+    num_v_heads: int
+    k_head_dim: int
+    v_head_dim: int
+    conv_kernel: int
+    gate_rank: int = 0
+
+
+Mixer = Attention | MlaAttention | CompressedAttention | Mamba | LinearAttention
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DenseMlp:
+    """Feed-forward of ``intermediate`` neurons; ``gated`` has three matrices, otherwise two."""
+
+    intermediate: int
+    gated: bool = True
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moe:
+    """Mixture of experts: ``topk`` of ``num_experts`` routed experts, plus shared ones.
+
+    ``shared_intermediate`` is the total width of all shared experts (0 = none).
+    ``latent_dim`` is the width experts work in when they project down first (0 = model width).
+    ``parallel_dense_intermediate`` is a dense MLP that runs beside the experts (Gemma-4; 0 = none).
+    """
+
+    num_experts: int
+    topk: int
+    intermediate: int
+    gated: bool = True
+    bias: bool = False
+    shared_intermediate: int = 0
+    shared_gate: bool = False
+    router_bias: bool = False
+    latent_dim: int = 0
+    parallel_dense_intermediate: int = 0
+
+
+FeedForward = DenseMlp | Moe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGroup:
+    """``count`` identical layers; ``norm_parameters`` are those of one layer."""
+
+    count: int
+    mixers: tuple[Mixer, ...]
+    ffn: FeedForward | None
+    norm_parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionTower:
+    """A vision transformer whose output tokens enter the decoder; runs at prefill only.
+
+    ``patches_per_token`` image patches are merged into one decoder token.
+    """
+
+    num_layers: int
+    hidden: int
+    intermediate: int
+    num_heads: int
+    gated: bool
+    patch_parameters: int
+    projector_parameters: int
+    patches_per_token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockDiffusion:
+    """Generation by denoising blocks (LLaDA, Dream) instead of one token after another.
+
+    Each block of ``block_tokens`` takes ``steps_per_block`` full passes; ``cached_prefix`` says
+    whether the passes reuse the keys and values of finished blocks. Claim: assumption unless the
+    config states it.
+    """
+
+    block_tokens: int
+    steps_per_block: int
+    cached_prefix: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Precision:
+    """Formats by role; names of ``tokenroof.catalog.dtypes``.
+
+    ``weights`` covers attention and dense projections, ``experts`` routed experts,
+    ``embedding`` the token table and the output head, ``activations`` what GEMMs read.
+    """
+
+    weights: str = "bf16"
+    experts: str = "bf16"
+    embedding: str = "bf16"
+    activations: str = "bf16"
+    kv: str = "bf16"
+    state: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A language model, complete enough to count every parameter, flop and byte.
+
+    Attributes
+    ----------
+    name, hf_id, architecture : str
+        Identifier, Hugging Face name, class name of the config.
+    hidden, vocab : int
+        Model width and vocabulary.
+    tied_embeddings : bool
+        Output head shares the token table.
+    layers : tuple of LayerGroup
+        In order; ``layer_order`` is not kept since cost does not depend on it.
+    mtp : tuple of LayerGroup
+        Multi-token-prediction modules (not run unless speculation is on).
+    mtp_extra_parameters : int
+        Projections and norms of those modules outside their layers.
+    vision : VisionTower or None
+        Image encoder.
+    extra_parameters : int
+        Final norm, position tables and the like.
+    max_context_tokens : int
+        Largest context the config allows.
+    precision : Precision
+        Default formats (from ``quantization_config``).
+    generation : BlockDiffusion or None
+        None = autoregressive.
+    stated_parameters, stated_active_parameters : float or None
+        What the model card says, in units of one parameter.
+    source : str
+        Where the config was read.
+    warnings : tuple of str
+        Unknown fields that could change the cost, and approximations made.
+    """
+
+    name: str
+    hf_id: str
+    architecture: str
+    hidden: int
+    vocab: int
+    tied_embeddings: bool
+    layers: tuple[LayerGroup, ...]
+    max_context_tokens: int
+    precision: Precision
+    source: str
+    mtp: tuple[LayerGroup, ...] = ()
+    mtp_extra_parameters: int = 0
+    vision: VisionTower | None = None
+    extra_parameters: int = 0
+    generation: BlockDiffusion | None = None
+    stated_parameters: float | None = None
+    stated_active_parameters: float | None = None
+    warnings: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def num_layers(self) -> int:
+        """Decoder layers, modules for multi-token prediction not counted."""
+        return sum(group.count for group in self.layers)

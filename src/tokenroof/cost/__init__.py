@@ -1,0 +1,1 @@
+"""Money, energy and carbon from rates and durations."""

@@ -1,0 +1,1 @@
+"""Deployments: what is legal, what fits, and the closed-form answer."""

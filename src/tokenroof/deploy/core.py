@@ -1,0 +1,212 @@
+"""The nouns of a deployment and of an answer.
+
+A colocated engine is one pool with both roles; prefill and decode apart are two pools of one
+deployment. ``Estimate`` is the one result type: the closed form fills it now, the simulator later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tokenroof.catalog.core import Chip, Engine
+from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.graph.core import Parallel
+from tokenroof.workload.core import RequestShape
+
+
+class Role(StrEnum):
+    """What a pool does."""
+
+    BOTH = "both"
+    PREFILL = "prefill"
+    DECODE = "decode"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Replicas of one role on one chip with one sharding and one engine."""
+
+    chip: Chip
+    engine: Engine
+    parallel: Parallel
+    role: Role = Role.BOTH
+    replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A model, its formats, and the pools that serve it."""
+
+    model: ModelSpec
+    precision: Precision
+    pools: tuple[Pool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infeasible:
+    """Why something cannot be, as a value.
+
+    Attributes
+    ----------
+    reason : str
+        One line in the project's error form, ending with the nearest change that helps.
+    need, have : float
+        The two numbers that clash.
+    unit : str
+        Their unit.
+    """
+
+    reason: str
+    need: float = 0.0
+    have: float = 0.0
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CapacityItem:
+    """One slab of the memory waterfall of one chip. ``tier`` says where it lives."""
+
+    name: str
+    bytes: float
+    tier: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """Where the memory of one chip goes.
+
+    Attributes
+    ----------
+    items : tuple of CapacityItem
+        Weights, activations, graphs, context, reserve, KV, state; they sum to the usable capacity.
+    kv_blocks : int
+        Blocks of ``block_tokens`` that one replica can hold.
+    block_tokens : int
+        Tokens of a block.
+    kv_bytes_per_token : float
+        Per chip, growing layers only. [bytes]
+    state_bytes_per_sequence : float
+        Fixed cost of a sequence on one chip: recurrent state, windowed layers. [bytes]
+    max_batch : int
+        Sequences of the asked lengths that fit in one replica.
+    """
+
+    items: tuple[CapacityItem, ...]
+    kv_blocks: int
+    block_tokens: int
+    kv_bytes_per_token: float
+    state_bytes_per_sequence: float
+    max_batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number that goes out: value, unit, definition; an interval when accuracy is known."""
+
+    value: float
+    unit: str
+    definition: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpRow:
+    """One operator of a phase in the breakdown; times are per step, all layers.
+
+    ``intensity_flop_per_byte`` and ``achieved_flop_per_s`` place it on the roofline.
+    """
+
+    name: str
+    kind: str
+    count: int
+    time_s: float
+    share_fraction: float
+    limit: str
+    flop: float
+    bytes: float
+    message_bytes: float
+    intensity_flop_per_byte: float
+    achieved_flop_per_s: float
+    peak_flop_per_s: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Prefill or decode, explained.
+
+    Attributes
+    ----------
+    name : str
+        "prefill" or "decode".
+    time_s : float
+        One prompt's prefill, or one decode step. [s]
+    limit : str
+        Resource that bounds most of the time.
+    by_limit_s : mapping of str to float
+        Time by limiting resource; sums to ``time_s``. [s]
+    ops : tuple of OpRow
+        Every operator.
+    mfu_fraction, mbu_fraction : float
+        Model flop and bytes over what the peaks would allow in that time.
+    energy_j : float
+        Of one replica for that time, static power included. [J]
+    """
+
+    name: str
+    time_s: float
+    limit: str
+    by_limit_s: Mapping[str, float]
+    ops: tuple[OpRow, ...]
+    mfu_fraction: float
+    mbu_fraction: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """The answer for one deployment and one workload.
+
+    Attributes
+    ----------
+    deployment, shape : Deployment, RequestShape
+        What was asked.
+    concurrency : int
+        Sequences served at once by the deployment.
+    metrics : mapping of str to Metric
+        By identifier: prefill_s, ttft_s, tpot_s, e2e_s, output_tokens_per_s_per_chip,
+        total_tokens_per_s_per_chip, output_tokens_per_s_per_user, requests_per_s, max_batch,
+        usd_per_hour, usd_per_mtok_output, usd_per_mtok_input, usd_per_mtok_total,
+        energy_j_per_output_token, gco2e_per_mtok_operational, gco2e_per_mtok_embodied, ...
+    phases : mapping of str to Phase
+        "prefill" and "decode".
+    capacity : Capacity or None
+        Memory waterfall (None when the layout itself is not legal).
+    infeasible : Infeasible or None
+        Why there are no metrics.
+    assumptions : tuple of str
+        What mattered and was not measured; projections say so first.
+    sources : tuple of str
+        "id: citation" lines of everything used.
+    """
+
+    deployment: Deployment
+    shape: RequestShape
+    concurrency: int
+    metrics: Mapping[str, Metric]
+    phases: Mapping[str, Phase]
+    capacity: Capacity | None
+    infeasible: Infeasible | None
+    assumptions: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    label: str = ""
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def feasible(self) -> bool:
+        """Whether there is an answer at all."""
+        return self.infeasible is None

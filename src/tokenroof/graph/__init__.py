@@ -1,0 +1,1 @@
+"""Work before time: a model, a sharding and a batch become operators that know no chip."""

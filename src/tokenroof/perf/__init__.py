@@ -1,0 +1,1 @@
+"""Operators become seconds and joules on a machine."""

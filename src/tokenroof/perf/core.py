@@ -1,0 +1,144 @@
+"""The nouns of time: a machine that operators run on, and where a step's time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tokenroof.catalog.core import OperandKind
+from tokenroof.catalog.efficiency import EfficiencySet
+from tokenroof.graph.core import Num, Op
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """A memory tier as the step model sees it; any number may be an array.
+
+    ``bandwidth_bytes_per_s`` is already capped by what can be in flight (Little's law).
+    """
+
+    name: str
+    bandwidth_bytes_per_s: Num
+    capacity_bytes: Num
+    energy_j_per_byte: Num
+    read_latency_s: Num = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """A fabric as the step model sees it; any number may be an array."""
+
+    name: str
+    topology: str
+    domain_size: int
+    bandwidth_bytes_per_s: Num
+    hop_latency_s: Num
+    software_latency_s: Num
+    energy_j_per_byte: Num
+    dims: tuple[int, ...] = ()
+    in_network_reduction: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """One chip resolved for the step model: peaks, tiers, fabrics and achieved fractions.
+
+    Built by ``perf.machine.machine(chip, engine, ...)``; a design-space sweep replaces fields by
+    arrays and calls the same functions.
+
+    Attributes
+    ----------
+    peak_flop_per_s : mapping of str to Num
+        Dense datasheet peaks by compute dtype. [flop/s]
+    compute_units : Num
+        SMs or the like.
+    cache_bytes : Num
+        Last-level cache. [bytes]
+    tiers : tuple of Tier
+        Nearest first.
+    placement : mapping of OperandKind to str
+        Tier name by operand kind.
+    scale_up, scale_out : Net or None
+        Fabrics.
+    efficiency : EfficiencySet
+        Achieved fractions by operator and dtype, and how they were obtained.
+    idle_w, tdp_w : Num
+        Static power and the limit. [W]
+    energy_j_per_flop : mapping of str to Num
+        Dynamic energy of one flop by compute dtype. [J/flop]
+    step_overhead_s : Num
+        Host time per engine step. [s]
+    exposed_collective_fraction : Num
+        Part of collective time not hidden behind compute.
+    """
+
+    name: str
+    peak_flop_per_s: Mapping[str, Num]
+    compute_units: Num
+    cache_bytes: Num
+    tiers: tuple[Tier, ...]
+    placement: Mapping[OperandKind, str]
+    scale_up: Net | None
+    scale_out: Net | None
+    efficiency: EfficiencySet
+    idle_w: Num
+    tdp_w: Num
+    energy_j_per_flop: Mapping[str, Num]
+    step_overhead_s: Num
+    exposed_collective_fraction: Num
+
+    def tier(self, kind: OperandKind) -> Tier:
+        """The tier that operands of ``kind`` are read from."""
+        name = self.placement[kind]
+        return next(tier for tier in self.tiers if tier.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpTime:
+    """Where the time of one operator goes, all its ``count`` runs together.
+
+    Attributes
+    ----------
+    op : Op
+        What ran.
+    time_s : Num
+        Total. [s]
+    compute_s : Num
+        What arithmetic alone would take. [s]
+    memory_s : mapping of str to Num
+        What traffic alone would take, by tier name. [s]
+    network_s : mapping of str to Num
+        What wires alone would take, by fabric name. [s]
+    latency_s : Num
+        Launch floors and hop latencies. [s]
+    energy_j : Num
+        Dynamic energy on one chip. [J]
+    """
+
+    op: Op
+    time_s: Num
+    compute_s: Num
+    memory_s: Mapping[str, Num]
+    network_s: Mapping[str, Num]
+    latency_s: Num
+    energy_j: Num
+
+    def limits(self) -> dict[str, Num]:
+        """Seconds by limiting resource: "compute", "memory:<tier>", "network:<fabric>", "latency"."""
+        out: dict[str, Num] = {"compute": self.compute_s, "latency": self.latency_s}
+        out |= {f"memory:{name}": value for name, value in self.memory_s.items()}
+        out |= {f"network:{name}": value for name, value in self.network_s.items()}
+        return out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """One engine step: its operators and the host's share.
+
+    ``time_s`` is the sum of the operators' exposed times plus ``overhead_s``.
+    """
+
+    ops: tuple[OpTime, ...]
+    overhead_s: Num
+    time_s: Num
+    energy_j: Num = field(default=0.0)

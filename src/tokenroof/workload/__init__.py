@@ -1,0 +1,1 @@
+"""What is asked of a deployment: request shapes, later arrivals and traces."""
