@@ -12,15 +12,26 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexer:
-    """Lightning indexer of sparse attention (DeepSeek-V3.2): scores every past key, keeps ``topk``.
+    """Indexer of sparse attention (DeepSeek-V3.2, MiniMax-M3): scores past keys, keeps the best.
 
-    ``owned_fraction`` < 1 when layers share an indexer (GLM-5.2).
+    Attributes
+    ----------
+    num_heads, head_dim : int
+        Scoring heads and their dimension; one shared key of ``head_dim`` is cached per token.
+    topk_tokens : int
+        Tokens a query attends to after the selection.
+    block_tokens : int
+        Selection works on blocks of this many tokens (MiniMax-M3: 128); 1 = single tokens.
+    owned : bool
+        False when the layer reuses the selection of an earlier layer (GLM-5.2): no weights, no
+        scoring and no index cache of its own, but the same sparse attention.
     """
 
     num_heads: int
     head_dim: int
     topk_tokens: int
-    owned_fraction: float = 1.0
+    block_tokens: int = 1
+    owned: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +81,7 @@ class MlaAttention:
 
     ``q_lora_rank`` is None when queries are projected directly. The cache holds
     ``kv_lora_rank + qk_rope_head_dim`` elements per token, whatever the head count.
-    ``gate_rank_parameters`` counts what a variant adds (output gates).
+    ``gated_output`` adds a projection from the model width to ``num_heads * v_head_dim`` (Kimi-K3).
     """
 
     num_heads: int
@@ -89,7 +100,9 @@ class CompressedAttention:
     """Attention over a compressed cache (DeepSeek-V4): one entry per ``ratio`` tokens plus a window.
 
     One shared key-value vector of ``kv_dim`` elements per entry; queries attend to the last
-    ``window_tokens`` raw tokens and to compressed entries (all of them, or ``indexer.topk_tokens``).
+    ``window_tokens`` raw tokens and to compressed entries (all of them, or ``indexer.topk_tokens``
+    entries). ``ratio`` 0 = no compressed entries, the window alone. ``overlap`` compressors see two
+    neighbouring groups of ``ratio`` tokens and project to twice the width.
     """
 
     num_heads: int
@@ -100,6 +113,7 @@ class CompressedAttention:
     kv_dim: int
     ratio: int
     window_tokens: int
+    overlap: bool = False
     indexer: Indexer | None = None
 
 
@@ -109,6 +123,7 @@ class Mamba:
 
     Version 2: ``num_heads`` heads of ``head_dim``, ``num_groups`` groups of B and C of ``state_dim``.
     Version 1: ``num_heads * head_dim`` is the inner width and ``dt_rank`` the rank of the step size.
+    ``gated_norm`` is a norm over the inner width (version 2) or over the step size, B and C (version 1).
     """
 
     version: int
@@ -118,6 +133,9 @@ class Mamba:
     num_groups: int
     conv_kernel: int
     dt_rank: int = 0
+    conv_bias: bool = True
+    proj_bias: bool = False
+    gated_norm: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +144,7 @@ class LinearAttention:
 
     ``kind`` is "gated_delta_net" (Qwen3-Next, Qwen3.5), "kimi_delta" (Kimi Linear) or
     "lightning" (MiniMax-M1). State: ``num_v_heads * k_head_dim * v_head_dim`` elements per sequence.
+    ``gate_rank`` is the rank of the output gate of "kimi_delta"; 0 = a full projection.
     """
 
     kind: str
@@ -154,7 +173,9 @@ class Moe:
     """Mixture of experts: ``topk`` of ``num_experts`` routed experts, plus shared ones.
 
     ``shared_intermediate`` is the total width of all shared experts (0 = none).
-    ``latent_dim`` is the width experts work in when they project down first (0 = model width).
+    ``latent_dim`` is the width experts work in when they project down first (0 = model width);
+    ``latent_norm`` normalises their sum before it is projected up again (Kimi-K3).
+    ``router_bias`` covers a bias of the router and a correction bias of its scores alike.
     ``parallel_dense_intermediate`` is a dense MLP that runs beside the experts (Gemma-4; 0 = none).
     """
 
@@ -167,6 +188,7 @@ class Moe:
     shared_gate: bool = False
     router_bias: bool = False
     latent_dim: int = 0
+    latent_norm: bool = False
     parallel_dense_intermediate: int = 0
 
 
@@ -187,14 +209,20 @@ class LayerGroup:
 class VisionTower:
     """A vision transformer whose output tokens enter the decoder; runs at prefill only.
 
-    ``patches_per_token`` image patches are merged into one decoder token.
+    ``patches_per_token`` image patches are merged into one decoder token. ``patch_parameters`` and
+    ``projector_parameters`` are those of the patch embedding (positions included) and of what maps
+    the tower's output to the decoder (mergers, final norm).
     """
 
     num_layers: int
     hidden: int
     intermediate: int
     num_heads: int
+    head_dim: int
     gated: bool
+    attention_bias: bool
+    mlp_bias: bool
+    norm_parameters: int
     patch_parameters: int
     projector_parameters: int
     patches_per_token: int
