@@ -92,7 +92,7 @@ def vectors(layer: Mixer | FeedForward, hidden: int) -> Mapping[str, int]:
 
 def expert_projections(moe: Moe, hidden: int) -> tuple[Projection, ...]:
     """Matrices of one routed expert."""
-    return _mlp("", moe.intermediate, moe.latent_dim or hidden, moe.latent_dim or hidden, moe.gated, moe.bias)
+    return _mlp("", moe.intermediate, moe.latent_dim or hidden, moe.gated, moe.bias)
 
 
 def _column(
@@ -228,14 +228,14 @@ def _(layer: CompressedAttention, hidden: int) -> tuple[Projection, ...]:
     ]
     if layer.ratio:
         width = _compressor_width(layer, layer.kv_dim)
-        for name in ("compress_kv", "compress_gate"):
-            found.append(_replicated(name, "compress", width, hidden, high_precision=True))
+        found.append(_replicated("compress_kv", "compress", width, hidden, high_precision=True))
+        found.append(_replicated("compress_gate", "compress", width, hidden, high_precision=True))
     if layer.indexer is not None:
         index = layer.indexer
         width = _compressor_width(layer, index.head_dim)
         found.append(_replicated("index_q", "index_q", index.num_heads * index.head_dim, layer.q_lora_rank))
-        for name in ("index_kv", "index_gate"):
-            found.append(_replicated(name, "index_compress", width, hidden, high_precision=True))
+        found.append(_replicated("index_kv", "index_compress", width, hidden, high_precision=True))
+        found.append(_replicated("index_gate", "index_compress", width, hidden, high_precision=True))
         found.append(
             _replicated("index_weights", "index_weights", index.num_heads, hidden, high_precision=True)
         )
