@@ -7,8 +7,13 @@ dtype a row, and a note when the row is borrowed from a relative.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from tokenroof.errors import CatalogError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,8 @@ class OpEfficiency:
         Measured rows behind it (0 = assumption).
     source, claim : str
         Row of ``sources.yaml``, and how it is known.
+    kernel : str
+        Which kernel of the framework, when it has several for one dtype; the first row of a file wins.
     """
 
     op: str
@@ -44,6 +51,7 @@ class OpEfficiency:
     rows: int
     source: str
     claim: str
+    kernel: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,3 +78,80 @@ class EfficiencySet:
             The set was built without this operator class: a bug of ours.
         """
         return self.rows[(op, dtype)]
+
+
+_DATA = Path(__file__).parent / "data" / "efficiency"
+_COLUMNS = (
+    "op", "chip", "kernels", "dtype", "kernel", "form", "parameters",
+    "error_fraction", "rows", "source", "claim",
+)  # fmt: skip
+
+
+def load(directories: Sequence[Path] = ()) -> tuple[OpEfficiency, ...]:
+    """Every fitted form: the user's first, then ours.
+
+    Parameters
+    ----------
+    directories : sequence of Path
+        Catalog directories whose ``efficiency/*.csv`` are read before the shipped ones.
+
+    Returns
+    -------
+    tuple of OpEfficiency
+        In order of precedence.
+
+    Raises
+    ------
+    CatalogError
+        A file is malformed; the message names file, line and field.
+    """
+    rows: list[OpEfficiency] = []
+    for directory in directories:
+        rows += _read_directory(directory / "efficiency")
+    return (*rows, *_shipped())
+
+
+@functools.cache
+def _shipped() -> tuple[OpEfficiency, ...]:
+    return tuple(_read_directory(_DATA))
+
+
+def _read_directory(directory: Path) -> list[OpEfficiency]:
+    rows: list[OpEfficiency] = []
+    for path in sorted(directory.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file)
+            header = tuple(next(reader, ()))
+            if header != _COLUMNS:
+                raise CatalogError(
+                    f"{path}: expected the columns {', '.join(_COLUMNS)}, got {', '.join(header)}."
+                )
+            rows += [_parse(path, reader.line_num, fields) for fields in reader if fields]
+    return rows
+
+
+def _parse(path: Path, line: int, fields: Sequence[str]) -> OpEfficiency:
+    if len(fields) != len(_COLUMNS):
+        raise CatalogError(f"{path}, line {line}: expected {len(_COLUMNS)} fields, got {len(fields)}.")
+    text = dict(zip(_COLUMNS, fields, strict=True))
+    try:
+        pairs = [pair.partition("=") for pair in text["parameters"].split()]
+        parameters = {name: float(value) for name, _, value in pairs}
+        error_fraction, rows = float(text["error_fraction"]), int(text["rows"])
+    except ValueError as error:
+        raise CatalogError(
+            f"{path}, line {line}: {error}. Write parameters as 'name=number name=number'."
+        ) from None
+    return OpEfficiency(
+        op=text["op"],
+        chip=text["chip"],
+        kernels=text["kernels"],
+        dtype=text["dtype"],
+        form=text["form"],
+        parameters=parameters,
+        error_fraction=error_fraction,
+        rows=rows,
+        source=text["source"],
+        claim=text["claim"],
+        kernel=text["kernel"],
+    )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Int: TypeAlias = "int | npt.NDArray[np.int64]"
-Num: TypeAlias = "float | npt.NDArray[np.float64]"
+Num: TypeAlias = "float | npt.NDArray[Any]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,137 @@
+"""Which measured row stands for which operator when the exact one was never measured."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+from tokenroof.catalog.efficiency import EfficiencySet, OpEfficiency, load
+from tokenroof.errors import CatalogError
+
+GENERIC = "generic"
+
+# Formats that stand in for one another, nearest first; every chain ends on a format with a generic row.
+_GEMM_DTYPES = {
+    "bf16": (),
+    "fp8": ("fp8_block", "bf16"),
+    "fp8_block": ("fp8", "bf16"),
+    "int8": ("fp8", "bf16"),
+    "nvfp4": ("fp8", "bf16"),
+    "w4a8_mxfp4_mxfp8": ("fp8_block", "fp8", "bf16"),
+    "int8_wo": ("bf16",),
+    "int4_wo": ("bf16",),
+    "w4a16_mxfp4": ("int4_wo", "bf16"),
+}
+_KV = ("bf16", "fp8")
+_HEAD_DIMS = (64, 128, 256)
+_RECURRENT = ("mamba2", "mamba1", "gated_delta_net", "kimi_delta", "lightning")
+
+
+def _chains() -> dict[tuple[str, str], tuple[str, ...]]:
+    """Every (operator class, dtype) a machine must answer, with the dtypes that may stand in."""
+    chains: dict[tuple[str, str], tuple[str, ...]] = {}
+    for name, others in _GEMM_DTYPES.items():
+        chains["gemm", name] = others
+        chains["moe", name] = others
+    for kv in _KV:
+        other = "fp8" if kv == "bf16" else "bf16"
+        for head_dim in _HEAD_DIMS:
+            near = tuple(f"{kv}/hd{hd}" for hd in _nearest(head_dim))
+            chains["attention_decode", f"{kv}/hd{head_dim}"] = (*near, f"{other}/hd{head_dim}", "bf16/hd128")
+            for q in _KV:
+                near = tuple(f"{q}/{kv}/hd{hd}" for hd in _nearest(head_dim))
+                chains["attention_prefill", f"{q}/{kv}/hd{head_dim}"] = (
+                    *near, f"{q}/{q}/hd{head_dim}", f"{q}/{q}/hd128", f"bf16/{kv}/hd128", "bf16/bf16/hd128",
+                )  # fmt: skip
+        chains["mla_decode", kv] = (other,)
+        chains["mla_prefill", kv] = (other,)
+    for kind in _RECURRENT:
+        others = tuple(name for name in _RECURRENT if name != kind)
+        chains["recurrent_decode", kind] = others
+        chains["recurrent_prefill", kind] = others
+    chains["elementwise", "bf16"] = ()
+    chains["index_score", "fp8"] = ()
+    return chains
+
+
+def _nearest(head_dim: int) -> tuple[int, ...]:
+    others = [other for other in _HEAD_DIMS if other != head_dim]
+    return tuple(sorted(others, key=lambda other: max(other / head_dim, head_dim / other)))
+
+
+_CHAINS = _chains()
+_Index = dict[tuple[str, str], list[OpEfficiency]]
+
+
+@functools.cache
+def shipped_rows(chip: str, relative: str, family: str, kernels: str) -> EfficiencySet:
+    """:func:`choose_rows` from the shipped fits, remembered."""
+    return choose_rows(chip, relative, family, kernels, load())
+
+
+def choose_rows(
+    chip: str, relative: str, family: str, kernels: str, rows: Sequence[OpEfficiency]
+) -> EfficiencySet:
+    """For every operator class and dtype the nearest measured row.
+
+    Nearness: this chip with these kernels; this chip with another framework's; the chip named as
+    its relative; its family; the same for a neighbouring dtype; the generic median.
+
+    Parameters
+    ----------
+    chip, relative, family : str
+        Whose measurements to look for, in this order; empty names match nothing.
+    kernels : str
+        Framework of the engine.
+    rows : sequence of OpEfficiency
+        In order of precedence.
+
+    Returns
+    -------
+    EfficiencySet
+        With one plain sentence per borrowed row.
+
+    Raises
+    ------
+    CatalogError
+        Not even a generic row exists for some operator.
+    """
+    index: _Index = {}
+    for row in rows:
+        index.setdefault((row.op, row.dtype), []).append(row)
+    places = ((chip, ""), (relative, "its nearest relative"), (family, "its family"))
+    chosen: dict[tuple[str, str], OpEfficiency] = {}
+    borrowed: list[str] = []
+    for (op, dtype), others in _CHAINS.items():
+        row, why = _choose(op, (dtype, *others), places, kernels, index)
+        chosen[op, dtype] = row
+        if why or row.dtype != dtype:
+            taken = ", ".join(part for part in (row.chip, row.kernels, row.dtype) if part != GENERIC)
+            reason = f" ({why})" if why else ""
+            borrowed.append(f"{op} {dtype} was not measured on {chip}; taken from {taken}{reason}.")
+    return EfficiencySet(rows=chosen, borrowed=tuple(borrowed))
+
+
+def _choose(
+    op: str, dtypes: Sequence[str], places: Sequence[tuple[str, str]], kernels: str, index: _Index
+) -> tuple[OpEfficiency, str]:
+    """The nearest row and what makes it a stand-in ("" when nothing does)."""
+    for dtype in dtypes:
+        for row, why in _related(places, kernels, index.get((op, dtype), [])):
+            return row, why
+    for dtype in dtypes:
+        for row in index.get((op, dtype), []):
+            if row.chip == GENERIC:
+                return row, "the median of all measured chips"
+    raise CatalogError(f"no efficiency row for {op!r} of dtype {dtypes[0]!r}, not even a generic one.")
+
+
+def _related(
+    places: Sequence[tuple[str, str]], kernels: str, rows: Sequence[OpEfficiency]
+) -> Iterator[tuple[OpEfficiency, str]]:
+    """Rows of this chip, its relative and its family, nearest first."""
+    for name, why in places:
+        same_chip = [row for row in rows if name and row.chip == name]
+        yield from ((row, why) for row in same_chip if row.kernels == kernels)
+        other = why or f"no {kernels} measurement"
+        yield from ((row, other) for row in same_chip if row.kernels != kernels)

@@ -1,0 +1,141 @@
+"""A chip and an engine, resolved into the numbers the step model runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from tokenroof.catalog.core import Chip, Engine, Fabric, MemoryTier, OperandKind, Quantity
+from tokenroof.catalog.efficiency import OpEfficiency
+from tokenroof.errors import InputError
+from tokenroof.perf.borrow import choose_rows, shipped_rows
+from tokenroof.perf.core import Machine, Net, Tier
+
+# Static 30 %, compute 40 %, memory 20 %, network 10 % of the board power at full load: default of
+# GenZ-LLM-Analyzer (power.py), an assumption there and here.
+STATIC_POWER_SHARE = 0.30
+COMPUTE_POWER_SHARE = 0.40
+
+
+def build_machine(
+    chip: Chip, engine: Engine, *, efficiencies: Sequence[OpEfficiency] | None = None
+) -> Machine:
+    """The machine that operators of this chip run on, under this engine's kernels.
+
+    Parameters
+    ----------
+    chip : Chip
+        Peaks, memory tiers, fabrics, power.
+    engine : Engine
+        Which framework's kernels run, and its host time per step.
+    efficiencies : sequence of OpEfficiency, optional
+        Fitted forms in order of precedence; the shipped ones when not given.
+
+    Returns
+    -------
+    Machine
+        Rows borrowed from another chip are named in ``efficiency.borrowed``.
+
+    Raises
+    ------
+    InputError
+        The chip has no memory tier for some kind of operand, or no usable peak.
+    """
+    chosen = (
+        shipped_rows(chip.name, chip.relative, chip.family, engine.kernels)
+        if efficiencies is None
+        else choose_rows(chip.name, chip.relative, chip.family, engine.kernels, efficiencies)
+    )
+    tdp_w = chip.tdp_w.value if chip.tdp_w is not None else 0.0
+    return Machine(
+        name=chip.name,
+        peak_flop_per_s={name: peak.value for name, peak in chip.peak_flop_per_s.items()},
+        compute_units=float(chip.compute_units),
+        cache_bytes=chip.cache_bytes,
+        tiers=tuple(_tier(tier) for tier in chip.memory),
+        placement=_placement(chip),
+        scale_up=_net(chip.scale_up),
+        scale_out=_net(chip.scale_out),
+        efficiency=chosen,
+        idle_w=tdp_w * STATIC_POWER_SHARE,
+        tdp_w=tdp_w,
+        energy_j_per_flop={
+            name: COMPUTE_POWER_SHARE * tdp_w / peak.value for name, peak in chip.peak_flop_per_s.items()
+        },
+        step_overhead_s=engine.step_overhead_s.value,
+        exposed_collective_fraction=engine.exposed_collective_fraction.value,
+    )
+
+
+def achievable_bandwidth_bytes_per_s(
+    bandwidth_bytes_per_s: float, *, outstanding_bytes: float | None, read_latency_s: float | None
+) -> float:
+    """Bandwidth that the bytes in flight can sustain (Little's law).
+
+    Parameters
+    ----------
+    bandwidth_bytes_per_s : float
+        What the interface could move. [bytes/s]
+    outstanding_bytes : float or None
+        Bytes that can be in flight; None = enough. [bytes]
+    read_latency_s : float or None
+        Latency of one access; None = negligible. [s]
+
+    Returns
+    -------
+    float
+        ``min(bandwidth, outstanding / latency)``. [bytes/s]
+    """
+    if outstanding_bytes is None or not read_latency_s:
+        return bandwidth_bytes_per_s
+    return min(bandwidth_bytes_per_s, outstanding_bytes / read_latency_s)
+
+
+def _tier(tier: MemoryTier) -> Tier:
+    latency_s = _value(tier.read_latency_s)
+    return Tier(
+        name=tier.name,
+        bandwidth_bytes_per_s=achievable_bandwidth_bytes_per_s(
+            tier.bandwidth_bytes_per_s.value,
+            outstanding_bytes=tier.outstanding_bytes,
+            read_latency_s=latency_s,
+        ),
+        capacity_bytes=tier.usable_capacity_bytes.value,
+        energy_j_per_byte=tier.energy_j_per_byte.value,
+        read_latency_s=latency_s or 0.0,
+    )
+
+
+def _value(quantity: Quantity | None) -> float | None:
+    return None if quantity is None else quantity.value
+
+
+def _placement(chip: Chip) -> dict[OperandKind, str]:
+    """The nearest tier that says it holds each kind of operand."""
+    placement: dict[OperandKind, str] = {}
+    for kind, tier in product(OperandKind, chip.memory):
+        if kind in tier.holds:
+            placement.setdefault(kind, tier.name)
+    missing = [kind.value for kind in OperandKind if kind not in placement]
+    if missing:
+        raise InputError(
+            f"chip {chip.name!r}: no memory tier holds {', '.join(missing)}. "
+            "Name it in the 'holds' of a tier."
+        )
+    return placement
+
+
+def _net(fabric: Fabric | None) -> Net | None:
+    if fabric is None:
+        return None
+    return Net(
+        name=fabric.name,
+        topology=fabric.topology,
+        domain_size=fabric.domain_size,
+        bandwidth_bytes_per_s=fabric.bandwidth_bytes_per_s.value,
+        hop_latency_s=fabric.hop_latency_s.value,
+        software_latency_s=fabric.software_latency_s.value,
+        energy_j_per_byte=fabric.energy_j_per_byte.value,
+        dims=fabric.dims,
+        in_network_reduction=fabric.in_network_reduction,
+    )

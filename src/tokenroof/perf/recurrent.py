@@ -1,0 +1,60 @@
+"""State-space and linear attention: the state in decode, a chunked scan in prefill."""
+
+from __future__ import annotations
+
+from tokenroof.graph.core import Num, RecurrentMix
+from tokenroof.perf.core import Machine, OpTime
+from tokenroof.perf.dispatch import op_time
+from tokenroof.perf.lowprec import attention_peak
+from tokenroof.perf.roofline import Span, finish, real, slowest_s, smooth_max, tier_streams_s
+
+
+def recurrent_s(
+    *,
+    flop: Num,
+    flop_per_s: Num,
+    stream_s: Num,
+    compute_fraction: Num,
+    memory_fraction: Num,
+    launch_s: Num,
+    sharpness: Num,
+) -> Span:
+    """Time of one recurrent mixer: a floor, and the smooth maximum of arithmetic and traffic.
+
+    Parameters
+    ----------
+    flop : Num
+        Arithmetic of the scan. [flop]
+    flop_per_s : Num
+        Peak. [flop/s]
+    stream_s : Num
+        State and activations through their tiers at full bandwidth. [s]
+    compute_fraction, memory_fraction : Num
+        Achieved parts.
+    launch_s : Num
+        Floor of its kernels. [s]
+    sharpness : Num
+        Exponent of the smooth maximum.
+
+    Returns
+    -------
+    Span
+        Time of one run and its parts. [s]
+    """
+    compute_s = flop / (compute_fraction * flop_per_s)
+    memory_s = stream_s / memory_fraction
+    return Span(launch_s + smooth_max(compute_s, memory_s, sharpness), compute_s, memory_s, launch_s)
+
+
+@op_time.register
+def _(op: RecurrentMix, machine: Machine) -> OpTime:
+    row = machine.efficiency.row("recurrent_decode" if op.decode else "recurrent_prefill", op.kind)
+    peak = attention_peak("bf16", machine.peak_flop_per_s)
+    streams = tier_streams_s(op.work, machine)
+    span = recurrent_s(
+        flop=real(op.work.flop),
+        flop_per_s=machine.peak_flop_per_s[peak],
+        stream_s=slowest_s(streams),
+        **row.parameters,
+    )
+    return finish(op, machine, span, streams, peak, real(op.tokens))
