@@ -1,0 +1,170 @@
+"""How matrices and batches are cut: the shape of a weight on one chip, the share of the busiest rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from tokenroof.catalog.dtypes import dtype
+from tokenroof.catalog.model import FeedForward, Mixer, Precision
+from tokenroof.catalog.shapes import Projection, projections, vectors
+from tokenroof.graph.core import Batch, Int, Parallel
+from tokenroof.graph.ints import WIDE_BYTES, ceil_div, ceil_int, exact_bytes, high
+
+_SPLIT_VECTORS = frozenset({"conv", "decay", "sinks"})
+"""Small vectors that follow the heads of their rank; norms and biases of routers are on every rank."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """One GEMM of a layer as it is on one chip: fused projections that read the same input.
+
+    Attributes
+    ----------
+    name : str
+        The ``gemm`` of its projections.
+    n, k : int
+        Output and input features on this chip (of all ``batch`` matrices together for ``n``).
+    in_features : int
+        Input features read per token: ``k`` unless every one of a batch has its own slice.
+    weight_dtype, act_dtype : str
+        Formats of weights and inputs.
+    reduced : bool
+        The output is a partial sum over the tensor parallel ranks.
+    bias_elements : int
+        Elements of its bias on this chip.
+    """
+
+    name: str
+    n: int
+    k: int
+    in_features: int
+    weight_dtype: str
+    act_dtype: str
+    reduced: bool
+    bias_elements: int
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of the weights on this chip, bias not included. [bytes]"""
+        return exact_bytes(self.weight_dtype, self.n * self.k)
+
+
+def gemm_input_dtype(weight_dtype: str, activations: str) -> str:
+    """Format a GEMM reads its input in: 16 bit beside weights that compute in 16 bit.
+
+    Weight-only formats (int4, w4a16_mxfp4) and unquantised weights take 16-bit inputs whatever
+    ``activations`` says.
+    """
+    return "bf16" if dtype(weight_dtype).compute == "bf16" else activations
+
+
+def local_shape(projection: Projection, ways: int) -> tuple[int, int, int]:
+    """``(n, k, batch)`` of ``projection`` on one of ``ways`` tensor parallel ranks.
+
+    Whole units (heads, groups) go to ranks: with more ranks than units each holds one unit, and
+    with a number of units that ``ways`` does not divide the busiest rank rounds up.
+    """
+    n, k, batch = projection.n, projection.k, projection.batch
+    if projection.shard == "replicated" or ways == 1:
+        return n, k, batch
+    units = ceil_int(projection.units, ways)
+    if batch > 1:
+        return n, k, ceil_int(batch, ways)
+    if projection.shard == "column":
+        return n // projection.units * units, k, batch
+    return n, k // projection.units * units, batch
+
+
+def fuse(found: Iterable[Projection], ways: int, weights: str, activations: str) -> tuple[Matrix, ...]:
+    """The GEMMs that engines run for these projections on one rank, in order of execution.
+
+    Projections of one ``gemm`` become one matrix; those kept in 16 bit run apart from quantised ones.
+    """
+    groups: dict[tuple[str, bool], list[Projection]] = {}
+    for projection in found:
+        groups.setdefault((projection.gemm, projection.high_precision), []).append(projection)
+    out = []
+    for (gemm, wide), members in groups.items():
+        shapes = [local_shape(member, ways) for member in members]
+        weight_dtype = "bf16" if wide else weights
+        out.append(
+            Matrix(
+                name=gemm if not wide or (gemm, False) not in groups else f"{gemm}_16bit",
+                n=sum(n * batch for n, _, batch in shapes),
+                k=shapes[0][1],
+                in_features=shapes[0][1] * shapes[0][2],
+                weight_dtype=weight_dtype,
+                act_dtype=gemm_input_dtype(weight_dtype, activations),
+                reduced=any(member.shard == "row" for member in members) and ways > 1,
+                bias_elements=sum(
+                    n * batch for member, (n, _, batch) in zip(members, shapes, strict=True) if member.bias
+                ),
+            )
+        )
+    return tuple(out)
+
+
+@lru_cache(maxsize=4096)
+def matrices(layer: Mixer | FeedForward, hidden: int, ways: int, precision: Precision) -> tuple[Matrix, ...]:
+    """Every GEMM of ``layer`` but the routed experts, as it is on one of ``ways`` ranks."""
+    return fuse(projections(layer, hidden), ways, precision.weights, precision.activations)
+
+
+@lru_cache(maxsize=4096)
+def local_vectors(layer: Mixer | FeedForward, hidden: int, ways: int) -> Mapping[str, int]:
+    """Elements on one rank of every vector that is no matrix multiply."""
+    return {
+        name: ceil_int(count, ways) if name in _SPLIT_VECTORS else count
+        for name, count in vectors(layer, hidden).items()
+    }
+
+
+@lru_cache(maxsize=4096)
+def small_bytes(layer: Mixer | FeedForward, hidden: int, ways: int, precision: Precision) -> int:
+    """Bytes of biases and vectors of one layer on one rank, in 16 bit. [bytes]"""
+    biases = sum(matrix.bias_elements for matrix in matrices(layer, hidden, ways, precision))
+    return WIDE_BYTES * (biases + sum(local_vectors(layer, hidden, ways).values()))
+
+
+def _share(total: Int, seqs: Int, rank_seqs: Int) -> Int:
+    """What ``rank_seqs`` of ``seqs`` sequences of mean size hold of ``total``, rounded up."""
+    return ceil_div(total * rank_seqs, high(seqs, 1))
+
+
+def rank_batch(batch: Batch, parallel: Parallel) -> Batch:
+    """What the busiest data parallel rank of the replica processes in this step.
+
+    Parameters
+    ----------
+    batch : Batch
+        The step of the whole replica.
+    parallel : Parallel
+        Its sharding; only ``dp`` matters here.
+
+    Returns
+    -------
+    Batch
+        A rank holds whole sequences: ``ceil(seqs / dp)`` of them, of mean length (exact for uniform
+        batches), so one prompt alone keeps one rank busy and the others idle.
+    """
+    if parallel.dp == 1:
+        return batch
+    decode = ceil_div(batch.decode_seqs, parallel.dp)
+    prefill = ceil_div(batch.prefill_seqs, parallel.dp)
+
+    def prompt(total: Int) -> Int:
+        return _share(total, batch.prefill_seqs, prefill)
+
+    return Batch(
+        decode_seqs=decode,
+        decode_context_tokens=_share(batch.decode_context_tokens, batch.decode_seqs, decode),
+        decode_tokens=batch.decode_tokens,
+        prefill_seqs=prefill,
+        prefill_tokens=prompt(batch.prefill_tokens),
+        prefill_past_tokens=prompt(batch.prefill_past_tokens),
+        prefill_pairs=prompt(batch.prefill_pairs),
+        prefill_logits=prompt(batch.prefill_logits),
+        image_tokens=prompt(batch.image_tokens),
+    )
