@@ -172,7 +172,7 @@ def kv_elements_per_token(mixer: Mixer) -> int:
 def _(mixer: Attention) -> int:
     if mixer.kv_shared:
         return 0
-    return mixer.num_kv_heads * (mixer.head_dim + (0 if mixer.k_equals_v else mixer.v_head_dim))
+    return mixer.num_kv_heads * (mixer.head_dim + mixer.v_head_dim)
 
 
 @kv_elements_per_token.register

@@ -37,7 +37,8 @@ def _scaled(bits: int, scale_bits: int, group: int) -> Fraction:
 
 
 # Scale formats: DeepSeek block fp8 has one fp32 per 128x128 block; MX formats one E8M0 byte per 32
-# (OCP MX v1.0); NVFP4 one E4M3 byte per 16; AWQ/GPTQ int4 one fp16 scale and one 4-bit zero per 128.
+# (OCP MX v1.0); NVFP4 one E4M3 byte per 16; AWQ/GPTQ int4 one fp16 scale and one 4-bit zero per 128;
+# compressed-tensors int4 of Kimi one 16-bit scale per 32.
 DTYPES: dict[str, DType] = {
     d.name: d
     for d in (
@@ -54,6 +55,7 @@ DTYPES: dict[str, DType] = {
         DType(name="mxfp4", bits=_scaled(4, 8, 32), compute="fp4"),
         DType(name="w4a16_mxfp4", bits=_scaled(4, 8, 32), compute="bf16"),
         DType(name="int4", bits=_scaled(4, 20, 128), compute="bf16"),
+        DType(name="int4_g32", bits=_scaled(4, 16, 32), compute="bf16"),
     )
 }
 

@@ -55,7 +55,8 @@ class Attention:
     kv_shared : bool
         Reuses another layer's keys and values: no K/V projection, no cache of its own.
     k_equals_v : bool
-        Keys double as values: one projection, one cached tensor.
+        Values are made from the key projection (Gemma-4): one matrix; both are still cached, since
+        only keys are rotated.
     indexer : Indexer or None
         Sparse selection in front of the attention.
     """
