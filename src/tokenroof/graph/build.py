@@ -49,7 +49,7 @@ def step_ops(
     precision : Precision
         In which formats.
     parallel : Parallel
-        Spread how; assumed legal (``graph.legality.sharding_problem``).
+        Spread how; assumed legal (``graph.sharding.sharding_problem``).
     batch : Batch
         Prompt chunks and decoding sequences of the whole replica; fields may be arrays.
     hot_factor : float

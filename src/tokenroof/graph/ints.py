@@ -18,6 +18,11 @@ def ceil_div(a: Int, b: Int) -> Int:
     return -(-a // b)
 
 
+def floor_div(a: Int, b: Int) -> Int:
+    """``a / b`` rounded down."""
+    return a // b
+
+
 def ceil_int(a: int, b: int) -> int:
     """``a / b`` rounded up, for plain integers."""
     return -(-a // b)

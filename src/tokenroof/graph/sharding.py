@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tokenroof.catalog.dtypes import dtype
-from tokenroof.catalog.model import FeedForward, Mixer, Precision
-from tokenroof.catalog.shapes import Projection, projections, vectors
+from tokenroof.catalog.model import FeedForward, Mixer, ModelSpec, Moe, Precision
+from tokenroof.catalog.shapes import Projection, expert_projections, projections, vectors
 from tokenroof.graph.core import Batch, Int, Parallel
 from tokenroof.graph.ints import WIDE_BYTES, ceil_div, ceil_int, exact_bytes, high
 
@@ -168,3 +168,120 @@ def rank_batch(batch: Batch, parallel: Parallel) -> Batch:
         prefill_logits=prompt(batch.prefill_logits),
         image_tokens=prompt(batch.image_tokens),
     )
+
+
+_ALIGNMENT = {"fp8_block": 128, "int4": 128}
+"""Inputs and outputs of one scale: a rank must hold whole groups. Microscaled formats are padded."""
+
+_REPLICATING = frozenset({"k", "v", "bc", "index_q"})
+"""Projections whose units are copied when there are more ranks than units."""
+
+_UNIT_NAMES = {
+    "q": "query heads",
+    "q_b": "query heads",
+    "k": "key-value heads",
+    "v": "key-value heads",
+    "bc": "state groups",
+    "o_a": "output groups",
+    "gate": "neurons of a feed-forward",
+    "up": "neurons of a feed-forward",
+    "shared_gate": "neurons of the shared experts",
+    "shared_up": "neurons of the shared experts",
+}
+
+
+def sharding_problem(model: ModelSpec, parallel: Parallel, precision: Precision | None = None) -> str | None:
+    """Why ``model`` cannot be cut this way, or None when it can.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        What is cut.
+    parallel : Parallel
+        How.
+    precision : Precision or None
+        Formats, whose blocks of shared scales must stay whole; None = those of the model.
+
+    Returns
+    -------
+    str or None
+        What clashes, and the nearest legal values of the field that does.
+    """
+    formats = precision or model.precision
+    for field, text in _problems(model, parallel, formats):
+        legal = _nearest_legal(model, parallel, formats, field)
+        return f"{field}={getattr(parallel, field)} {text} ({model.name}). {legal}"
+    return None
+
+
+def _nearest_legal(model: ModelSpec, parallel: Parallel, formats: Precision, field: str) -> str:
+    """The closest values of ``field``, below and above, that have no problem of their own."""
+    given = getattr(parallel, field)
+
+    def legal(value: int) -> bool:
+        candidate = replace(parallel, **{field: value})
+        return all(name != field for name, _ in _problems(model, candidate, formats))
+
+    below = next((value for value in range(given - 1, 0, -1) if legal(value)), None)
+    most = max(2 * given, parallel.stage_chips)
+    above = next((value for value in range(given + 1, most + 1) if legal(value)), None)
+    found = [f"{field}={value}" for value in (below, above) if value is not None]
+    return f"Use {' or '.join(found)}." if found else f"No {field} up to {most} works."
+
+
+def _problems(model: ModelSpec, parallel: Parallel, formats: Precision) -> Iterator[tuple[str, str]]:
+    """``(field, clash)`` of every rule that is broken, most basic first."""
+    if parallel.pp > model.num_layers:
+        yield "pp", f"exceeds the {model.num_layers} layers"
+    layers = list(
+        dict.fromkeys(
+            layer
+            for group in model.layers
+            for layer in (*group.mixers, *((group.ffn,) if group.ffn is not None else ()))
+        )
+    )
+    for layer in layers:
+        for projection in projections(layer, model.hidden):
+            yield from _tp_problems(projection, parallel.tp, formats.weights)
+    experts = [layer for layer in layers if isinstance(layer, Moe)]
+    if parallel.ep > 1 and not experts:
+        yield "ep", "needs routed experts, but there are none in the layers"
+    if parallel.stage_chips % parallel.ep:
+        yield "ep", f"does not divide the {parallel.stage_chips} chips of a stage (tp * dp * cp)"
+        return
+    for moe in experts:
+        if moe.num_experts % parallel.ep:
+            yield "ep", f"does not divide the {moe.num_experts} experts"
+        field = "ep" if parallel.tp == 1 else "tp"
+        for projection in expert_projections(moe, model.hidden):
+            clash = _split_problem(projection, parallel.expert_tp, formats.experts)
+            if clash:
+                yield field, f"splits each expert {parallel.expert_tp} ways, which {clash}"
+
+
+def _tp_problems(projection: Projection, tp: int, weight_dtype: str) -> Iterator[tuple[str, str]]:
+    clash = _split_problem(projection, tp, weight_dtype)
+    if clash:
+        yield "tp", clash
+
+
+def _split_problem(projection: Projection, ways: int, weight_dtype: str) -> str | None:
+    """Why ``projection`` cannot be split ``ways`` ways; whole units replicate when ``ways`` is a multiple."""
+    units = projection.units
+    if projection.shard == "replicated" or ways == 1:
+        return None
+    replicates = projection.name in _REPLICATING and ways % units == 0
+    if units % ways and not replicates:
+        return (
+            f"does not divide the {units} {_UNIT_NAMES.get(projection.name, 'units of ' + projection.name)}"
+        )
+    block = _ALIGNMENT.get(weight_dtype, 1)
+    feed_forward = projection.name.removeprefix("shared_").removeprefix("dense_") in ("gate", "up")
+    if projection.high_precision or not (projection.shard == "row" or feed_forward):
+        return None
+    n, k, _ = local_shape(projection, ways)
+    split = k if projection.shard == "row" else n
+    if split % block:
+        side = "inputs" if projection.shard == "row" else "outputs"
+        return f"leaves {split} {side} of {projection.name}, no multiple of {block} as {weight_dtype} asks"
+    return None

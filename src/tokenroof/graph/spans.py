@@ -8,7 +8,7 @@ otherwise (``min`` is concave), reached most closely when all or no contexts exc
 from __future__ import annotations
 
 from tokenroof.graph.core import Batch, Int
-from tokenroof.graph.ints import ceil_div, high, low
+from tokenroof.graph.ints import ceil_div, floor_div, high, low
 
 
 def windowed_pairs(pairs: Int, new: Int, past: Int, seqs: Int, window: int | None) -> Int:
@@ -35,7 +35,8 @@ def windowed_pairs(pairs: Int, new: Int, past: Int, seqs: Int, window: int | Non
     full = low(new, high(seqs * window - past, 0))
     cut = new - full
     over = high(past - seqs * window, 0)
-    lost: Int = (cut * (2 * over + cut + seqs)) // (2 * high(seqs, 1))
+    last_twice: Int = 2 * over + cut
+    lost = floor_div(cut * (last_twice + seqs), 2 * high(seqs, 1))
     return high(low(pairs - lost, new * window), low(new, pairs))
 
 
