@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from tokenroof.catalog.efficiency import EfficiencySet, OpEfficiency, load
 from tokenroof.errors import CatalogError
+from tokenroof.perf.collectives.rows import collective_rows
 
 GENERIC = "generic"
 
@@ -109,7 +110,8 @@ def choose_rows(
             taken = ", ".join(part for part in (row.chip, row.kernels, row.dtype) if part != GENERIC)
             reason = f" ({why})" if why else ""
             borrowed.append(f"{op} {dtype} was not measured on {chip}; taken from {taken}{reason}.")
-    return EfficiencySet(rows=chosen, borrowed=tuple(borrowed))
+    collectives, notes = collective_rows(chip, relative, kernels, rows)
+    return EfficiencySet(rows=chosen | collectives, borrowed=(*borrowed, *notes))
 
 
 def _choose(

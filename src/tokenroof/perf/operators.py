@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tokenroof.perf import attention, elementwise, gemm, mla, moe, recurrent
+from tokenroof.perf import attention, collectives, elementwise, gemm, mla, moe, recurrent
 from tokenroof.perf.dispatch import op_time
 
-FORMULA_MODULES = (attention, elementwise, gemm, mla, moe, recurrent)
+FORMULA_MODULES = (attention, collectives, elementwise, gemm, mla, moe, recurrent)
 
 __all__ = ["FORMULA_MODULES", "op_time"]
