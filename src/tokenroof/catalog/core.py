@@ -181,6 +181,12 @@ class Chip:
         "cloud_low", "cloud_median", "cloud_high", "own_hyperscaler", "own_neocloud", "rent_3yr". [USD/h]
     node : str
         Identifier of the node this chip is usually sold in.
+    process : str
+        Foundry process of the compute die.
+    boost_clock_hz : Quantity or None
+        Highest advertised clock. [Hz]
+    on_chip : mapping of str to Quantity
+        On-chip memories by field name with unit suffix ("l2_bytes", "smem_per_sm_bytes", ...).
     projection : bool
         The chip does not exist (yet); every result says so.
     notes : tuple of str
@@ -206,6 +212,9 @@ class Chip:
     embodied_kgco2e: Quantity | None
     prices_usd_per_hour: Mapping[str, Quantity]
     node: str
+    process: str = ""
+    boost_clock_hz: Quantity | None = None
+    on_chip: Mapping[str, Quantity] = field(default_factory=dict)
     projection: bool = False
     notes: tuple[str, ...] = ()
 
@@ -255,6 +264,28 @@ class Engine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLink:
+    """One kind of connection inside or out of a node.
+
+    Attributes
+    ----------
+    ends : tuple of two str
+        What it joins: "chip", "switch", "host", "network", ...
+    link : str
+        Identifier of a link row.
+    bandwidth_bytes_per_s : Quantity
+        Per chip, one direction, all links of this kind together. [bytes/s]
+    latency_s : Quantity
+        One hop, wire and switch. [s]
+    """
+
+    ends: tuple[str, str]
+    link: str
+    bandwidth_bytes_per_s: Quantity
+    latency_s: Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """What is sold as one box or rack: how many chips, joined how.
 
@@ -270,6 +301,8 @@ class Node:
         Topology inside, as in ``Fabric.topology``.
     scale_up_dims : tuple of int
         Torus extents, empty when switched.
+    links : tuple of NodeLink
+        What is linked to what.
     host_power_w, power_w : Quantity or None
         Hosts' share, and the whole. [W]
     source : str
@@ -285,6 +318,7 @@ class Node:
     host_power_w: Quantity | None
     power_w: Quantity | None
     source: str
+    links: tuple[NodeLink, ...] = ()
     notes: tuple[str, ...] = ()
 
 
