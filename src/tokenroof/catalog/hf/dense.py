@@ -109,10 +109,13 @@ def _windows(f: Fields, layers: int) -> list[int | None]:
 def build_llada(f: Fields) -> Parts:
     """LLaDA: the Llama shape, denoised in blocks of 32 tokens without a cache (its published defaults)."""
     f.ignore("generation", "block_type", "embedding_size", "include_bias", "include_qkv_bias")
-    f.ignore("alibi", "rope", "rope_full_precision", "weight_tying", "block_group_size", "layer_norm_type")
+    f.ignore("alibi", "rope", "rope_full_precision", "block_group_size", "layer_norm_type")
     f.ignore("activation_type", "attention_layer_norm", "mlp_ratio", "precision", "max_position_embeddings")
+    tied = f.flag("weight_tying", False)
     bias = f.flag("include_bias", False)
-    traits = DenseTraits(qkv_bias=bias or f.flag("include_qkv_bias", False), o_bias=bias, mlp_bias=bias)
+    traits = DenseTraits(
+        qkv_bias=bias or f.flag("include_qkv_bias", False), o_bias=bias, mlp_bias=bias, tied=tied
+    )
     f.warn("block diffusion: 32 denoising passes per block of 32 tokens, no cached prefix (assumption)")
     return _diffusion(builder(traits)(f))
 

@@ -39,13 +39,16 @@ def build_qwen_moe(f: Fields) -> Parts:
     layers, h, hidden = num_layers(f), heads(f), f.size("hidden")
     third = "qwen3" in f.text("model_type", "")
     f.ignore("use_sliding_window", "sliding_window", "use_qk_norm")
-    mixer = attention(
-        h,
-        qkv_bias=f.flag("attention_bias", f.flag("qkv_bias", not third)),
-        o_bias=f.flag("attention_bias", False),
-        qk_norm_parameters=2 * h.dim if third else 0,
-    )
-    found = [Layer(mixers=(mixer,), ffn=ffn, norm_parameters=2 * hidden) for ffn in qwen_ffn(f, layers)]
+    qkv_bias = f.flag("attention_bias", f.flag("qkv_bias", not third))
+    o_bias, norms = f.flag("attention_bias", False), 2 * h.dim if third else 0
+    mixers = [
+        attention(h, window_tokens=w, qkv_bias=qkv_bias, o_bias=o_bias, qk_norm_parameters=norms)
+        for w in sliding_windows(f, layers)
+    ]
+    found = [
+        Layer(mixers=(mixer,), ffn=ffn, norm_parameters=2 * hidden)
+        for mixer, ffn in zip(mixers, qwen_ffn(f, layers), strict=True)
+    ]
     return Parts(layers=group(found), extra_parameters=hidden)
 
 

@@ -55,7 +55,10 @@ class Fields:
     """
 
     def __init__(self, data: Mapping[str, object], where: str, *, outer_type: str = "") -> None:
-        self._data = data
+        strange = next((key for key in data if not isinstance(key, str)), None)
+        if strange is not None:
+            raise InputError(f"{where}: field name {strange!r} is not a string. Correct the config.")
+        self._data = dict(data)
         self._used: set[str] = set()
         self._where = where
         self.outer_type = outer_type
@@ -96,6 +99,13 @@ class Fields:
     def has(self, word: str) -> bool:
         """Whether ``word`` or a synonym is present and not null."""
         return self.raw(word) is not None
+
+    def default(self, word: str, value: int) -> None:
+        """Fill in what the family's own configuration class assumes for an absent field, and say so."""
+        if not self.has(word):
+            name = self._names(word)[0]
+            self._data[name] = value
+            self.warn(f"{name} is missing: the default of the family, {value}, is taken")
 
     def size_or(self, word: str, default: int) -> int:
         """A whole number of at least 1, or ``default`` when absent."""

@@ -19,6 +19,15 @@ from tokenroof.catalog.hf.parts import (
 )
 from tokenroof.catalog.model import Attention, FeedForward
 
+_GEMMA3_DEFAULTS = {
+    "heads": 8,
+    "kv_heads": 4,
+    "head_dim": 256,
+    "vocab": 262_208,
+    "sliding_window": 4096,
+    "context": 131_072,
+}
+
 
 def build_gemma(f: Fields) -> Parts:
     """Gemma 1: the Llama shape with a tied table."""
@@ -32,7 +41,12 @@ def build_gemma2(f: Fields) -> Parts:
 
 
 def build_gemma3(f: Fields) -> Parts:
-    """Gemma 3: five windowed layers to one full, query and key norms."""
+    """Gemma 3: five windowed layers to one full, query and key norms.
+
+    Published configs leave fields out that equal the defaults of transformers' Gemma3TextConfig.
+    """
+    for word, value in _GEMMA3_DEFAULTS.items():
+        f.default(word, value)
     return _build(f, norms=4, qk_norm=True, pattern=f.size_or("sliding_window_pattern", 6))
 
 

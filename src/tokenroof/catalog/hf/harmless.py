@@ -25,6 +25,7 @@ _POSITIONS = """
 partial_rotary_factor rotary_dim rotary_pct swa_rope_theta compress_rope_theta beta_fast beta_slow mscale
 initial_context_length original_max_position_embeddings indexer_rope_interleave mla_use_nope
 position_embedding_type no_rope_layer_interval attn_temperature_tuning max_window_layers
+no_rope_layers
 """
 _ROUTING = """
 n_group topk_group topk_method scoring_func norm_topk_prob routed_scaling_factor use_grouped_topk

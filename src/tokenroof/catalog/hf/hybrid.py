@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenroof.catalog.hf.fields import Fields
+from tokenroof.catalog.hf.fields import MAX_LAYERS, Fields
 from tokenroof.catalog.hf.parts import (
     Layer,
     Parts,
@@ -72,7 +72,7 @@ def _nemotron_kinds(f: Fields, list_word: str, pattern_word: str) -> list[str] |
     listed = f.items(list_word)
     if listed is not None:
         f.ignore(pattern_word)
-        known = set(_PATTERN.values())
+        known = tuple(_PATTERN.values())
         for kind in listed:
             if kind not in known:
                 raise f.error(list_word, f"got {kind!r}", f"Each entry is one of {', '.join(sorted(known))}.")
@@ -92,6 +92,8 @@ def build_nemotron_h(f: Fields) -> Parts:
     kinds = _nemotron_kinds(f, "layers_block_type", "hybrid_override_pattern")
     if kinds is None:
         raise f.missing(("hybrid_override_pattern",))
+    if len(kinds) > MAX_LAYERS:
+        raise f.error("hybrid_override_pattern", f"got {len(kinds)} layers", f"At most {MAX_LAYERS}.")
     if f.has("layers") and num_layers(f) != len(kinds):
         raise f.error("layers", f"got {num_layers(f)}", f"The layer pattern has {len(kinds)} letters.")
     hidden = f.size("hidden")
@@ -99,6 +101,8 @@ def build_nemotron_h(f: Fields) -> Parts:
     mtp_kinds = _nemotron_kinds(f, "mtp_layers_block_type", "mtp_hybrid_override_pattern") or []
     layers = {kind: _nemotron_layer(f, kind, hidden) for kind in {*kinds, *mtp_kinds}}
     modules = f.count_or("mtp_layers", 0)
+    if modules > MAX_LAYERS:
+        raise f.error("mtp_layers", f"got {modules}", f"At most {MAX_LAYERS} are accepted.")
     mtp = group([layers[kind] for kind in mtp_kinds] * modules)
     return Parts(
         layers=group(layers[kind] for kind in kinds),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -46,7 +47,7 @@ class _Format:
     experts_only: bool = False
 
 
-def precision(f: Fields, outer: Fields, *, experts_only: bool, has_experts: bool) -> Precision:
+def precision(f: Fields, outer: Fields, *, experts_only: bool, has_experts: bool, layers: int) -> Precision:
     """Formats by role.
 
     Parameters
@@ -58,6 +59,8 @@ def precision(f: Fields, outer: Fields, *, experts_only: bool, has_experts: bool
         what it leaves alone.
     has_experts : bool
         The decoder has routed experts.
+    layers : int
+        Decoder layers: a part is left alone when a pattern names it or half the layers list it.
 
     Notes
     -----
@@ -83,8 +86,8 @@ def precision(f: Fields, outer: Fields, *, experts_only: bool, has_experts: bool
     only = quant.experts_only or (experts_only and trimmed and not quant.activations)
     if only and not quant.experts_only:
         f.warn("quantisation is applied to routed experts alone, as this family does (the list is missing)")
-    keeps_attention = only or any("attn" in name or "attention" in name for name in skipped)
-    keeps_experts = any(name.rstrip("$*.").endswith("experts") and "shared" not in name for name in skipped)
+    keeps_attention = only or _covers(skipped, _ATTENTION, layers)
+    keeps_experts = _covers(skipped, _EXPERTS, layers)
     if keeps_attention and not has_experts:
         f.warn("attention is left unquantised; one format is kept for attention and dense matrices")
         keeps_attention = False
@@ -98,6 +101,18 @@ def precision(f: Fields, outer: Fields, *, experts_only: bool, has_experts: bool
             activations=quant.activations or base.activations,
         ),
     )
+
+
+_ATTENTION = re.compile(r"attn|attention|mixer\\?\.[qkvo]_proj")
+_EXPERTS = re.compile(r"(?<!shared_)experts(\W|$)")
+
+
+def _covers(skipped: list[str], part: re.Pattern[str], layers: int) -> bool:
+    """Whether the modules left alone include ``part`` in general, not in a few layers alone."""
+    names = [name for name in skipped if part.search(name)]
+    general = [name for name in names if not re.search(r"\d", name)]
+    listed = {found.group() for name in names if (found := re.search(r"\d+", name)) is not None}
+    return bool(general) or (bool(listed) and 2 * len(listed) >= layers)
 
 
 def _v4_experts(f: Fields, base: Precision) -> Precision:

@@ -79,11 +79,13 @@ def _read_object(file: Path) -> dict[str, object]:
         if file.stat().st_size > MAX_BYTES:
             size_mb = file.stat().st_size / 1e6
             raise InputError(f"{file}: {size_mb:.1f} MB is too large. A config.json is below 10 MB.")
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{file}: no such file. Give a config.json or a directory with one.") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}. Check the path.") from None
     except UnicodeDecodeError:
         raise InputError(f"{file}: not UTF-8 text. Give a Hugging Face config.json.") from None
+    except ValueError:
+        raise InputError(f"{str(file)!r}: not a path. Give a config.json or a directory with one.") from None
     return parse_config_text(text, where=str(file))

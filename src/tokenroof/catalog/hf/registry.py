@@ -121,7 +121,8 @@ def import_config(
     parts = builder(f)
     hidden, vocab = f.size("hidden"), f.size("vocab")
     has_experts = any(isinstance(group.ffn, Moe) for group in parts.layers)
-    formats = precision(f, outer, experts_only=parts.experts_only, has_experts=has_experts)
+    layers = sum(group.count for group in parts.layers)
+    formats = precision(f, outer, experts_only=parts.experts_only, has_experts=has_experts, layers=layers)
     vision = _vision(f, outer, outer_type, hidden)
     tied = f.flag("tie_word_embeddings", outer.flag("tie_word_embeddings", parts.tied_default))
     context = _context(f)
@@ -209,7 +210,8 @@ def _vision(f: Fields, outer: Fields, outer_type: str, hidden: int) -> VisionTow
 
 
 def _warn_unknown(f: Fields, outer: Fields) -> None:
-    f.ignore("sliding_window", "use_sliding_window", "max_window_layers")
+    for one in (f, outer):
+        one.ignore("sliding_window", "use_sliding_window", "quantization_config", "compression_config")
     _name_unknown(f, f.unknown(), "")
     if outer is not f:
         left = [name for name in outer.unknown() if not _OUTER_HARMLESS.fullmatch(name)]
@@ -225,6 +227,6 @@ def _stated(stated: Mapping[str, object] | None, key: str, name: str) -> float |
     value = stated.get(key) if stated is not None else None
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
         raise InputError(f"model {name!r}: stated {key} is {value!r}. It must be a positive number.")
     return float(value)
