@@ -27,16 +27,15 @@ def windowed_pairs(pairs: Int, new: Int, past: Int, seqs: Int, window: int | Non
 
     Notes
     -----
-    A sequence of ``n`` queries after ``p`` tokens loses, for its last ``m = n - max(0, min(n, w - p))``
-    queries, ``m * max(0, p - w) + m * (m + 1) / 2`` pairs. The same in sums over equal sequences.
+    Of ``n`` queries after ``p`` tokens the last ``m = n - max(0, min(n, w - p))`` are cut. While the
+    window exceeds the past they lose ``1, 2, ..., m`` keys; beyond, every query sees ``w`` keys. The
+    same in sums over equal sequences.
     """
     if window is None:
         return pairs
     full = low(new, high(seqs * window - past, 0))
     cut = new - full
-    over = high(past - seqs * window, 0)
-    last_twice: Int = 2 * over + cut
-    lost = floor_div(cut * (last_twice + seqs), 2 * high(seqs, 1))
+    lost = floor_div(cut * (cut + seqs), 2 * high(seqs, 1))
     return high(low(pairs - lost, new * window), low(new, pairs))
 
 
