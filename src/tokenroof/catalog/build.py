@@ -47,7 +47,6 @@ GROUP_UNITS = {
     "rack_power": "W",
     "server_overhead": "1",
     "server_power_shares": "1",
-    "capital": "USD",
     "embodied": "kgCO2e",
     "grid": "kgCO2e/kWh",
     "api_prices": "USD/Mtok",
