@@ -190,7 +190,7 @@ def activation_bytes_per_chip(model: ModelSpec, precision: Precision, parallel: 
 
     Hidden state and residual stay alive through a layer; beside them the larger of what its mixer and
     its feed-forward keep (inputs and outputs of neighbouring operators). Routed rows of a mixture of
-    experts are those of the mean rank. Logits are apart: ``logits_bytes_per_chip``.
+    experts are those of the mean rank. Logits and what sampling needs are not included.
     """
     hidden, tp = model.hidden, parallel.tp
     own = ceil_int(tokens, parallel.cp)
@@ -215,8 +215,3 @@ def _routed_bytes(layer: Moe, hidden: int, parallel: Parallel, tokens: int) -> i
     rows = ceil(tokens * parallel.dp * layer.topk * local / layer.num_experts)
     gates = 2 if layer.gated else 1
     return rows * WIDE_BYTES * (max(gates * inner, width) + inner) + tokens * parallel.dp * WIDE_BYTES * width
-
-
-def logits_bytes_per_chip(model: ModelSpec, rows: int) -> int:
-    """Logits of ``rows`` tokens in 16 bit, as gathered, and in fp32, as sampled from. [bytes]"""
-    return rows * model.vocab * (WIDE_BYTES + _FP32_BYTES)
