@@ -72,7 +72,7 @@ class Batch:
     """What one engine step processes, for the whole replica (all dp ranks together).
 
     Any field may be an integer array; arrays broadcast against each other. The windowed sums that
-    sliding-window layers need are derived with mean lengths, see ``windowed``.
+    sliding-window layers need are derived with mean lengths, see ``graph.spans``.
 
     Attributes
     ----------
@@ -174,15 +174,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Op:
-    """Common part of every operator. Concrete operators are final and live in ``graph.ops``.
+    """Common part of every operator. Concrete operators are final and follow below.
 
     Attributes
     ----------
     name : str
         Dotted role: "attn.qkv", "attn.decode", "moe.experts", "head.logits", "comm.attn_allreduce".
     count : int
-        Times it runs in one step (layers of the group on the longest pipeline stage ... all
-        stages together; see ``graph.build``).
+        Times it runs in one step: all layers that are alike, of all pipeline stages.
     work : Work
         What one run does on one chip.
     """
@@ -207,7 +206,8 @@ class Gemm(Op):
 class AttentionDecode(Op):
     """One query token per sequence over its cache: bytes.
 
-    ``context_tokens`` is the sum over sequences of visible (windowed) tokens, ``kv_heads`` after
+    ``context_tokens`` is the sum over sequences of visible (windowed) keys, the query's own included
+    and each read once whatever ``query_tokens``; ``kv_heads`` after
     sharding; ``query_tokens`` per sequence is 1 unless drafts are verified.
     """
 
