@@ -29,7 +29,7 @@ def measured_row(kind: str, size: int, **parameters: float) -> OpEfficiency:
         chip="toy",
         kernels="nccl",
         dtype=f"n{size}",
-        form="algorithms",
+        form="algorithms@nvswitch",
         parameters={"reference_software_s": 5e-6} | {k.replace("__", "."): v for k, v in parameters.items()},
         error_fraction=0.0,
         rows=1,

@@ -74,10 +74,8 @@ def test_a_group_that_no_block_holds_lies_on_a_line() -> None:
     assert reach(net("torus2d", 256, (16, 16)), 17).diameter_hops == 16
 
 
-def test_two_sockets_halve_pcie() -> None:
-    fabric = net("pcie", 8)
-    assert reach(fabric, 8).ring_bytes_per_s == pytest.approx(fabric.bandwidth_bytes_per_s / 2)
-    assert reach(fabric, 4).ring_bytes_per_s == pytest.approx(fabric.bandwidth_bytes_per_s)
+def test_a_second_socket_is_a_second_hop() -> None:
+    assert [reach(net("pcie", 8), cards).diameter_hops for cards in (2, 4, 8)] == [1, 1, 2]
 
 
 @given(

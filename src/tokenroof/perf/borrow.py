@@ -65,13 +65,13 @@ _Index = dict[tuple[str, str], list[OpEfficiency]]
 
 
 @functools.cache
-def shipped_rows(chip: str, relative: str, family: str, kernels: str) -> EfficiencySet:
+def shipped_rows(chip: str, relative: str, family: str, kernels: str, topology: str) -> EfficiencySet:
     """:func:`choose_rows` from the shipped fits, remembered."""
-    return choose_rows(chip, relative, family, kernels, load())
+    return choose_rows(chip, relative, family, kernels, topology, load())
 
 
 def choose_rows(
-    chip: str, relative: str, family: str, kernels: str, rows: Sequence[OpEfficiency]
+    chip: str, relative: str, family: str, kernels: str, topology: str, rows: Sequence[OpEfficiency]
 ) -> EfficiencySet:
     """For every operator class and dtype the nearest measured row.
 
@@ -84,6 +84,8 @@ def choose_rows(
         Whose measurements to look for, in this order; empty names match nothing.
     kernels : str
         Framework of the engine.
+    topology : str
+        Of the scale-up fabric, "" when there is none; collectives are borrowed along it.
     rows : sequence of OpEfficiency
         In order of precedence.
 
@@ -110,7 +112,7 @@ def choose_rows(
             taken = ", ".join(part for part in (row.chip, row.kernels, row.dtype) if part != GENERIC)
             reason = f" ({why})" if why else ""
             borrowed.append(f"{op} {dtype} was not measured on {chip}; taken from {taken}{reason}.")
-    collectives, notes = collective_rows(chip, relative, kernels, rows)
+    collectives, notes = collective_rows(chip, relative, kernels, topology, rows)
     return EfficiencySet(rows=chosen | collectives, borrowed=(*borrowed, *notes))
 
 

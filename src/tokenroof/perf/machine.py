@@ -41,10 +41,11 @@ def build_machine(
     InputError
         The chip has no memory tier for some kind of operand, or no usable peak.
     """
+    topology = chip.scale_up.topology if chip.scale_up is not None else ""
     chosen = (
-        shipped_rows(chip.name, chip.relative, chip.family, engine.kernels)
+        shipped_rows(chip.name, chip.relative, chip.family, engine.kernels, topology)
         if efficiencies is None
-        else choose_rows(chip.name, chip.relative, chip.family, engine.kernels, efficiencies)
+        else choose_rows(chip.name, chip.relative, chip.family, engine.kernels, topology, efficiencies)
     )
     tdp_w = chip.tdp_w.value if chip.tdp_w is not None else 0.0
     return Machine(
@@ -54,8 +55,8 @@ def build_machine(
         cache_bytes=chip.cache_bytes,
         tiers=tuple(_tier(tier) for tier in chip.memory),
         placement=_placement(chip),
-        scale_up=_net(chip.scale_up),
-        scale_out=_net(chip.scale_out),
+        scale_up=fabric_net(chip.scale_up),
+        scale_out=fabric_net(chip.scale_out),
         efficiency=chosen,
         idle_w=tdp_w * STATIC_POWER_SHARE,
         tdp_w=tdp_w,
@@ -125,7 +126,8 @@ def _placement(chip: Chip) -> dict[OperandKind, str]:
     return placement
 
 
-def _net(fabric: Fabric | None) -> Net | None:
+def fabric_net(fabric: Fabric | None) -> Net | None:
+    """A catalog fabric as the step model sees it."""
     if fabric is None:
         return None
     return Net(

@@ -3,7 +3,7 @@
 Two sources: an efficiency row measured for this collective and group size, or, where there is
 none, every legal algorithm at the fabric's stated software overhead and an assumed fraction.
 
-An efficiency row of form "algorithms" names its candidates in its parameters::
+An efficiency row of form "algorithms@<topology>" names its candidates in its parameters::
 
     one_shot.alpha_s, one_shot.fraction, two_shot.alpha_s, two_shot.fraction,
     ring.ll.alpha_s, ring.ll.fraction, ring.simple.alpha_s, ...
@@ -87,14 +87,17 @@ def measured(kind: str, group: int, efficiency: EfficiencySet, *, software_s: Nu
         log2; beyond the largest one, overheads grow with log2 of the ratio as they did between
         the two largest.
     """
-    sizes = _sizes(kind, efficiency)
-    if not sizes:
-        return ()
-    nearest = min(sizes, key=lambda size: (abs(log2(size / group)), size))
-    row = efficiency.rows[(kind, f"n{nearest}")]
-    scale: Any = software_s / row.parameters[REFERENCE]
-    if group > nearest and len(sizes) > 1:
-        scale = scale * _growth(kind, efficiency, sizes, group)
+    row = efficiency.rows.get((kind, f"n{group}"))
+    growth = 1.0
+    if row is None:
+        sizes = _sizes(kind, efficiency)
+        if not sizes:
+            return ()
+        nearest = min(sizes, key=lambda size: (abs(log2(size / group)), size))
+        row = efficiency.rows[(kind, f"n{nearest}")]
+        if group > sizes[-1] and len(sizes) > 1:
+            growth = _growth(kind, efficiency, sizes, group)
+    scale: Any = software_s / row.parameters[REFERENCE] * growth
     return tuple(
         Candidate(algorithm=c.algorithm, alpha_s=c.alpha_s * scale, fraction=c.fraction)
         for c in parse(row.parameters)

@@ -13,8 +13,17 @@ LIBRARIES = ("nccl", "oneccl")
 _Key = tuple[str, str]
 
 
+def form_name(topology: str) -> str:
+    """Form of the rows measured on a topology.
+
+    >>> form_name("nvswitch")
+    'algorithms@nvswitch'
+    """
+    return f"algorithms@{topology}"
+
+
 def collective_rows(
-    chip: str, relative: str, kernels: str, rows: Sequence[OpEfficiency]
+    chip: str, relative: str, kernels: str, topology: str, rows: Sequence[OpEfficiency]
 ) -> tuple[dict[_Key, OpEfficiency], tuple[str, ...]]:
     """For every collective the series of the nearest chip and implementation.
 
@@ -28,6 +37,8 @@ def collective_rows(
         Whose measurements to look for; an empty name matches nothing.
     kernels : str
         Framework of the engine.
+    topology : str
+        Of the chip's scale-up fabric: only series measured on the same one are taken.
     rows : sequence of OpEfficiency
         In order of precedence.
 
@@ -38,7 +49,7 @@ def collective_rows(
     """
     index: dict[tuple[str, str, str], dict[str, OpEfficiency]] = {}
     for row in rows:
-        if row.op in KINDS:
+        if row.op in KINDS and row.form == form_name(topology):
             index.setdefault((row.op, row.chip, row.kernels), {}).setdefault(row.dtype, row)
     chosen: dict[_Key, OpEfficiency] = {}
     notes: list[str] = []
