@@ -225,3 +225,24 @@ def test_gemma_3_takes_the_defaults_of_its_family_and_says_so():
     model = import_config(short, name="gemma-3-4b")
     assert counting.total_parameters(model) == pytest.approx(4.3e9, rel=0.01)
     assert sum("default of the family" in text for text in model.warnings) == 5
+
+
+def test_qwen2_vl_tower_equals_its_published_size():
+    """Qwen2-VL: a 675 M parameter vision transformer (arXiv 2409.12191), merger included below."""
+    config = json.loads((MODELS / "qwen2.5-7b.json").read_text())["config"] | {
+        "model_type": "qwen2_vl",
+        "vision_config": {
+            "depth": 32,
+            "embed_dim": 1280,
+            "mlp_ratio": 4,
+            "num_heads": 16,
+            "in_chans": 3,
+            "hidden_size": 3584,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "spatial_patch_size": 14,
+            "temporal_patch_size": 2,
+        },
+    }
+    model = import_config(config, name="qwen2-vl-7b")
+    assert counting.vision_parameters(model) == pytest.approx(675e6, rel=0.005)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenroof.catalog.hf.fields import Fields
+from tokenroof.catalog.hf.fields import Fields, short
 from tokenroof.catalog.hf.parts import (
     Heads,
     Layer,
@@ -198,7 +198,7 @@ def minimax_qk_norm(f: Fields, h: Heads) -> int:
         return 0
     kind = f.text("qk_norm_type", "per_layer")
     if kind not in ("per_layer", "per_head"):
-        raise f.error("qk_norm_type", f"got {kind!r}", "It is 'per_layer' or 'per_head'.")
+        raise f.error("qk_norm_type", f"got {short(kind)}", "It is 'per_layer' or 'per_head'.")
     return 2 * h.dim if kind == "per_head" else (h.num + h.kv) * h.dim
 
 

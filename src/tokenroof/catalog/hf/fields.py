@@ -57,7 +57,7 @@ class Fields:
     def __init__(self, data: Mapping[str, object], where: str, *, outer_type: str = "") -> None:
         strange = next((key for key in data if not isinstance(key, str)), None)
         if strange is not None:
-            raise InputError(f"{where}: field name {strange!r} is not a string. Correct the config.")
+            raise InputError(f"{where}: field name {short(strange)} is not a string. Correct the config.")
         self._data = dict(data)
         self._used: set[str] = set()
         self._where = where
@@ -66,6 +66,11 @@ class Fields:
 
     def _names(self, word: str) -> tuple[str, ...]:
         return SYNONYMS.get(word, (word,))
+
+    def _name(self, word: str) -> str:
+        """The name under which ``word`` is given, else its usual one."""
+        names = self._names(word)
+        return next((name for name in names if self._data.get(name) is not None), names[0])
 
     def raw(self, word: str) -> object:
         """The value under ``word`` or one of its synonyms; None when absent.
@@ -83,13 +88,13 @@ class Fields:
                     found[name] = self._data[name]
         values = list(found.values())
         if any(value != values[0] for value in values[1:]):
-            pairs = ", ".join(f"{name} = {value!r}" for name, value in found.items())
+            pairs = ", ".join(f"{name} = {short(value)}" for name, value in found.items())
             raise self.error(word, f"given twice with different values: {pairs}", "Keep one of them.")
         return values[0] if values else None
 
     def error(self, word: str, problem: str, rule: str) -> InputError:
         """An error about one field, in the one-line form of the project."""
-        return InputError(f"{self._where}: {self._names(word)[0]}: {problem}. {rule}")
+        return InputError(f"{self._where}: {self._name(word)}: {problem}. {rule}")
 
     def warn(self, text: str) -> None:
         """Record an approximation or an assumption, once."""
@@ -144,7 +149,7 @@ class Fields:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < least or value > _MAX_SIZE:
             rule = f"It must be a whole number from {least} to {_MAX_SIZE}. Correct config.json."
-            raise self.error(word, f"got {_short(value)}", rule)
+            raise self.error(word, f"got {short(value)}", rule)
         return value
 
     def flag(self, word: str, default: bool) -> bool:
@@ -153,7 +158,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.error(word, f"got {_short(value)}", "It must be true or false. Correct config.json.")
+            raise self.error(word, f"got {short(value)}", "It must be true or false. Correct config.json.")
         return value
 
     def text(self, word: str, default: str) -> str:
@@ -162,7 +167,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, str):
-            raise self.error(word, f"got {_short(value)}", "It must be a string. Correct config.json.")
+            raise self.error(word, f"got {short(value)}", "It must be a string. Correct config.json.")
         return value
 
     def items(self, word: str) -> list[object] | None:
@@ -170,7 +175,7 @@ class Fields:
         value = self.raw(word)
         if value is None or isinstance(value, list):
             return value
-        raise self.error(word, f"got {_short(value)}", "It must be a list. Correct config.json.")
+        raise self.error(word, f"got {short(value)}", "It must be a list. Correct config.json.")
 
     def per_layer(self, word: str, layers: int, allowed: Sequence[object]) -> list[object] | None:
         """A list with one entry per layer, each one of ``allowed``; None when absent."""
@@ -182,7 +187,7 @@ class Fields:
         for value in values:
             if isinstance(value, bool) or value not in allowed:
                 known = ", ".join(repr(one) for one in allowed)
-                raise self.error(word, f"got {_short(value)}", f"Each entry is one of {known}.")
+                raise self.error(word, f"got {short(value)}", f"Each entry is one of {known}.")
         return values[:layers]
 
     def whole_list(self, word: str, least: int = 0) -> list[int] | None:
@@ -194,7 +199,7 @@ class Fields:
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MAX_SIZE:
                 rule = f"Each entry is a whole number of at least {least}."
-                raise self.error(word, f"got {_short(value)}", rule)
+                raise self.error(word, f"got {short(value)}", rule)
             found.append(value)
         return found
 
@@ -204,7 +209,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, Mapping):
-            raise self.error(word, f"got {_short(value)}", "It must be an object. Correct config.json.")
+            raise self.error(word, f"got {short(value)}", "It must be an object. Correct config.json.")
         inner = Fields(value, f"{self._where}: {word}", outer_type=self.text("model_type", ""))
         inner.warnings = self.warnings
         return inner
@@ -254,10 +259,11 @@ class Fields:
     def divides(self, word: str, part: int, whole_word: str, whole: int) -> None:
         """Check that ``part`` divides ``whole``."""
         if whole % part:
-            rule = f"It must divide {self._names(whole_word)[0]} = {whole}. Correct config.json."
+            rule = f"It must divide {self._name(whole_word)} = {whole}. Correct config.json."
             raise self.error(word, f"got {part}", rule)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """``repr`` cut to one short line."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

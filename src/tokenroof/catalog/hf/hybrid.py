@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenroof.catalog.hf.fields import MAX_LAYERS, Fields
+from tokenroof.catalog.hf.fields import MAX_LAYERS, Fields, short
 from tokenroof.catalog.hf.parts import (
     Layer,
     Parts,
@@ -75,7 +75,9 @@ def _nemotron_kinds(f: Fields, list_word: str, pattern_word: str) -> list[str] |
         known = tuple(_PATTERN.values())
         for kind in listed:
             if kind not in known:
-                raise f.error(list_word, f"got {kind!r}", f"Each entry is one of {', '.join(sorted(known))}.")
+                raise f.error(
+                    list_word, f"got {short(kind)}", f"Each entry is one of {', '.join(sorted(known))}."
+                )
         return [str(kind) for kind in listed]
     pattern = f.text(pattern_word, "")
     if not pattern:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tokenroof.catalog.hf.fields import Fields
+from tokenroof.catalog.hf.fields import Fields, short
 from tokenroof.catalog.model import Precision
 
 _FLOATS = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "bf16", "float": "bf16"}
@@ -122,20 +122,20 @@ def _v4_experts(f: Fields, base: Precision) -> Precision:
         return replace(base, experts="mxfp4")
     if kind in ("", "fp8"):
         return base
-    raise f.error("expert_dtype", f"got {kind!r}", "It is 'fp4' or 'fp8'.")
+    raise f.error("expert_dtype", f"got {short(kind)}", "It is 'fp4' or 'fp8'.")
 
 
 def _base(f: Fields, outer: Fields) -> Precision:
     name = f.text("dtype", outer.text("dtype", "bfloat16")).removeprefix("torch.")
     if name not in _FLOATS:
-        raise f.error("dtype", f"got {name!r}", f"It is one of {', '.join(sorted(_FLOATS))}.")
+        raise f.error("dtype", f"got {short(name)}", f"It is one of {', '.join(sorted(_FLOATS))}.")
     if name.startswith("float32"):
         f.warn("float32 weights are taken as bf16, the way engines load them")
     one = _FLOATS[name]
     state = f.text("mamba_ssm_cache_dtype", f.text("mamba_ssm_dtype", "float32"))
     if state not in _FLOATS:
         raise f.error(
-            "mamba_ssm_cache_dtype", f"got {state!r}", f"It is one of {', '.join(sorted(_FLOATS))}."
+            "mamba_ssm_cache_dtype", f"got {short(state)}", f"It is one of {', '.join(sorted(_FLOATS))}."
         )
     return Precision(
         weights=one,
@@ -170,7 +170,7 @@ def _read(q: Fields) -> _Format:
         case "modelopt" | "modelopt-fp4" | "modelopt-mixed":
             return _modelopt(q.sub("quantization") or q)
         case _:
-            raise q.error("quant_method", f"got {method!r}", f"Known: {', '.join(_KNOWN)}.")
+            raise q.error("quant_method", f"got {short(method)}", f"Known: {', '.join(_KNOWN)}.")
 
 
 def _int_weights(q: Fields, bits: int, group: int) -> _Format:
@@ -190,7 +190,7 @@ def _modelopt(q: Fields) -> _Format:
         q.warn("mixed precision: the format of the first quantised expert or matrix is used for all")
         name = layers.first_algorithm() if layers is not None else ""
     if name not in _MODELOPT:
-        raise q.error("quant_algo", f"got {name!r}", f"Known: {', '.join(sorted(_MODELOPT))}.")
+        raise q.error("quant_algo", f"got {short(name)}", f"Known: {', '.join(sorted(_MODELOPT))}.")
     return _Format(*_MODELOPT[name])
 
 
@@ -211,7 +211,9 @@ def _compressed(q: Fields) -> _Format:
             return _Format("int8", "int8")
         return _int_weights(q, bits, weights.count_or_any("group_size", 128))
     if kind not in _COMPRESSED:
-        raise q.error("format", f"got {kind!r}", f"Known: {', '.join(sorted(_COMPRESSED))}, pack-quantized.")
+        raise q.error(
+            "format", f"got {short(kind)}", f"Known: {', '.join(sorted(_COMPRESSED))}, pack-quantized."
+        )
     weight, activation = _COMPRESSED[kind]
     if weights is not None:
         if weight == "fp8" and weights.has("block_structure"):

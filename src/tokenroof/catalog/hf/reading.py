@@ -66,7 +66,7 @@ def read_config(path: Path | str) -> dict[str, object]:
         No such file, not readable, empty, larger than 10 MB, malformed, or not an object.
     """
     given = Path(path)
-    file = given / "config.json" if given.is_dir() else given
+    file = given / "config.json" if _is_directory(given) else given
     config = _read_object(file)
     beside = file.with_name("hf_quant_config.json")
     if beside.is_file() and beside != file:
@@ -74,18 +74,27 @@ def read_config(path: Path | str) -> dict[str, object]:
     return config
 
 
+def _is_directory(path: Path) -> bool:
+    return "\0" not in str(path) and path.is_dir()
+
+
 def _read_object(file: Path) -> dict[str, object]:
+    text = _read_text(file)
+    return parse_config_text(text, where=str(file))
+
+
+def _read_text(file: Path) -> str:
+    if "\0" in str(file):
+        raise InputError(f"{str(file)!r}: not a path. Give a config.json or a directory with one.")
     try:
-        if file.stat().st_size > MAX_BYTES:
-            size_mb = file.stat().st_size / 1e6
-            raise InputError(f"{file}: {size_mb:.1f} MB is too large. A config.json is below 10 MB.")
-        text = file.read_text(encoding="utf-8-sig")
+        size_bytes = file.stat().st_size
+        text = file.read_text(encoding="utf-8-sig") if size_bytes <= MAX_BYTES else ""
     except FileNotFoundError:
         raise InputError(f"{file}: no such file. Give a config.json or a directory with one.") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}. Check the path.") from None
     except UnicodeDecodeError:
         raise InputError(f"{file}: not UTF-8 text. Give a Hugging Face config.json.") from None
-    except ValueError:
-        raise InputError(f"{str(file)!r}: not a path. Give a config.json or a directory with one.") from None
-    return parse_config_text(text, where=str(file))
+    if size_bytes > MAX_BYTES:
+        raise InputError(f"{file}: {size_bytes / 1e6:.1f} MB is too large. A config.json is below 10 MB.")
+    return text

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from tokenroof.catalog.hf import dense, experts, gemma, hybrid, latent, linear, sparse
-from tokenroof.catalog.hf.fields import Fields
+from tokenroof.catalog.hf.fields import Fields, short
 from tokenroof.catalog.hf.parts import Parts
 from tokenroof.catalog.hf.quantization import precision
 from tokenroof.catalog.hf.vision import tower
@@ -156,7 +156,9 @@ def _rest(outer: Fields, f: Fields) -> list[str]:
 def _architecture(f: Fields) -> str:
     names = f.items("architectures") or []
     if any(not isinstance(one, str) for one in names):
-        raise f.error("architectures", f"got {names!r}", "It must be a list of strings. Correct config.json.")
+        raise f.error(
+            "architectures", f"got {short(names)}", "It must be a list of strings. Correct config.json."
+        )
     return str(names[0]) if names else ""
 
 
@@ -171,7 +173,7 @@ def _find(f: Fields, outer: Fields, name: str) -> Builder:
             return BUILDERS[kind]
     architecture = _architecture(f) or _architecture(outer)
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", re.sub(r"(For\w+|Model|LMHeadModel)$", "", architecture))
-    if snake.lower() in BUILDERS:
+    if not any(kinds) and snake.lower() in BUILDERS:
         return BUILDERS[snake.lower()]
     given = kinds[0] or kinds[1] or architecture
     if not given and not all(f.has(word) for word in _PLAIN):
@@ -182,10 +184,10 @@ def _find(f: Fields, outer: Fields, name: str) -> Builder:
         hint = f"Nearest: {', '.join(near)}. " if near else ""
         why = f" (it has {', '.join(odd[:3])})" if odd else ""
         raise UnsupportedModelError(
-            f"model {name!r}: architecture {given!r} is not supported{why}. {hint}"
+            f"model {name!r}: architecture {short(given)} is not supported{why}. {hint}"
             f"{len(BUILDERS)} model types are known; describe the model with one of them."
         )
-    f.warn(f"model_type {given!r} is not known: imported as a plain dense decoder of the Llama shape")
+    f.warn(f"model_type {short(given)} is not known: imported as a plain dense decoder of the Llama shape")
     return dense.builder(dense.LLAMA)
 
 
@@ -220,7 +222,7 @@ def _warn_unknown(f: Fields, outer: Fields) -> None:
 
 def _name_unknown(f: Fields, names: list[str], prefix: str) -> None:
     for name in names:
-        f.warn(f"unknown field {prefix}{name}: it could change the cost and is not modelled")
+        f.warn(f"unknown field {prefix}{short(name)[1:-1]}: it could change the cost and is not modelled")
 
 
 def _stated(stated: Mapping[str, object] | None, key: str, name: str) -> float | None:
@@ -228,5 +230,5 @@ def _stated(stated: Mapping[str, object] | None, key: str, name: str) -> float |
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e18:
-        raise InputError(f"model {name!r}: stated {key} is {value!r}. It must be a positive number.")
+        raise InputError(f"model {name!r}: stated {key} is {short(value)}. It must be a positive number.")
     return float(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tokenroof.catalog.hf.fields import MAX_LAYERS, Fields
+from tokenroof.catalog.hf.fields import MAX_LAYERS, Fields, short
 from tokenroof.catalog.model import VisionTower
 
 
@@ -29,10 +29,10 @@ def tower(f: Fields, outer_type: str, hidden: int) -> VisionTower | None:
     if build is not None:
         found = build(f, hidden)
     elif f.has("hidden_size") and (f.has("num_hidden_layers") or f.has("depth")):
-        f.warn(f"vision tower of {outer_type!r} is counted as a plain vision transformer (approximation)")
+        f.warn(f"vision tower of {short(outer_type)} is counted as a plain transformer (approximation)")
         found = _plain(f, hidden)
     else:
-        f.warn(f"vision tower of {outer_type!r} is not known and not counted")
+        f.warn(f"vision tower of {short(outer_type)} is not known and not counted")
         return None
     if found.num_layers > MAX_LAYERS:
         raise f.error("depth", f"got {found.num_layers}", f"At most {MAX_LAYERS} layers are accepted.")
@@ -50,6 +50,28 @@ def _patch(f: Fields, default: int) -> int:
     side = f.size_or("patch_size", default)
     channels = f.size_or("in_channels", f.size_or("in_chans", f.size_or("num_channels", 3)))
     return channels * f.size_or("temporal_patch_size", 1) * side * side
+
+
+def _qwen2(f: Fields, hidden: int) -> VisionTower:
+    """Qwen2-VL: layer norms, ungated MLP; its ``hidden_size`` is the output width."""
+    width, num = f.size("embed_dim"), f.size("num_heads")
+    merge = f.size_or("spatial_merge_size", 2) ** 2
+    wide, out = width * merge, f.size_or("hidden_size", hidden)
+    f.ignore("spatial_patch_size")
+    return VisionTower(
+        num_layers=f.size("depth"),
+        hidden=width,
+        intermediate=width * f.size_or("mlp_ratio", 4),
+        num_heads=num,
+        head_dim=_head_dim(f, width, num),
+        gated=False,
+        attention_bias=True,
+        mlp_bias=True,
+        norm_parameters=4 * width,
+        patch_parameters=_patch(f, 14) * width,
+        projector_parameters=2 * width + wide * wide + wide + wide * out + out,
+        patches_per_token=merge,
+    )
 
 
 def _qwen25(f: Fields, hidden: int) -> VisionTower:
@@ -222,6 +244,7 @@ def _plain(f: Fields, hidden: int) -> VisionTower:
 
 
 TOWERS: Mapping[str, Callable[[Fields, int], VisionTower]] = {
+    "qwen2_vl": _qwen2,
     "qwen2_5_vl": _qwen25,
     "qwen3_vl": _qwen3,
     "qwen3_vl_moe": _qwen3,
