@@ -6,10 +6,36 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 
-from tokenroof.catalog.hf import dense, experts, gemma, hybrid, latent, linear, sparse
+from tokenroof.catalog.hf.dense import (
+    COHERE,
+    GLM4,
+    LLAMA,
+    OLMO2,
+    QWEN2,
+    QWEN3,
+    SEED,
+    STARCODER2,
+    build_dream,
+    build_llada,
+    builder,
+)
+from tokenroof.catalog.hf.experts import (
+    build_glm_moe,
+    build_gpt_oss,
+    build_llama4,
+    build_mimo,
+    build_minimax_m2,
+    build_mixtral,
+    build_qwen_moe,
+)
 from tokenroof.catalog.hf.fields import Fields, short
+from tokenroof.catalog.hf.gemma import build_gemma, build_gemma2, build_gemma3, build_gemma4
+from tokenroof.catalog.hf.hybrid import build_falcon_h1, build_jamba, build_nemotron_h
+from tokenroof.catalog.hf.latent import build_deepseek
+from tokenroof.catalog.hf.linear import build_kimi_linear, build_minimax_m1, build_qwen_delta
 from tokenroof.catalog.hf.parts import Parts
 from tokenroof.catalog.hf.quantization import precision
+from tokenroof.catalog.hf.sparse import build_deepseek_v4, build_minimax_m3
 from tokenroof.catalog.hf.vision import tower
 from tokenroof.catalog.model import ModelSpec, Moe, VisionTower
 from tokenroof.errors import InputError, UnsupportedModelError
@@ -31,39 +57,37 @@ BUILDERS: Mapping[str, Builder] = {
             "glm",
             "yi",
         ),
-        dense.builder(dense.LLAMA),
+        builder(LLAMA),
     ),
-    **dict.fromkeys(("qwen2", "qwen2_5_vl", "qwen2_vl"), dense.builder(dense.QWEN2)),
-    **dict.fromkeys(("qwen3", "qwen3_vl"), dense.builder(dense.QWEN3)),
-    "olmo2": dense.builder(dense.OLMO2),
-    "glm4": dense.builder(dense.GLM4),
-    "seed_oss": dense.builder(dense.SEED),
-    "starcoder2": dense.builder(dense.STARCODER2),
-    "cohere": dense.builder(dense.COHERE),
-    "llada": dense.build_llada,
-    "dream": dense.build_dream,
-    "gemma": gemma.build_gemma,
-    "gemma2": gemma.build_gemma2,
-    "gemma3": gemma.build_gemma3,
-    "gemma4": gemma.build_gemma4,
-    "mixtral": experts.build_mixtral,
-    **dict.fromkeys(("qwen2_moe", "qwen3_moe", "qwen3_vl_moe"), experts.build_qwen_moe),
-    "glm4_moe": experts.build_glm_moe,
-    "gpt_oss": experts.build_gpt_oss,
-    "llama4": experts.build_llama4,
-    "mimo_v2_flash": experts.build_mimo,
-    "minimax_m2": experts.build_minimax_m2,
-    **dict.fromkeys(
-        ("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "glm_moe_dsa"), latent.build_deepseek
-    ),
-    "deepseek_v4": sparse.build_deepseek_v4,
-    "minimax_m3": sparse.build_minimax_m3,
-    **dict.fromkeys(("minimax_text_01", "minimax_m1", "minimax"), linear.build_minimax_m1),
-    **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_moe"), linear.build_qwen_delta),
-    "kimi_linear": linear.build_kimi_linear,
-    "jamba": hybrid.build_jamba,
-    "nemotron_h": hybrid.build_nemotron_h,
-    "falcon_h1": hybrid.build_falcon_h1,
+    **dict.fromkeys(("qwen2", "qwen2_5_vl", "qwen2_vl"), builder(QWEN2)),
+    **dict.fromkeys(("qwen3", "qwen3_vl"), builder(QWEN3)),
+    "olmo2": builder(OLMO2),
+    "glm4": builder(GLM4),
+    "seed_oss": builder(SEED),
+    "starcoder2": builder(STARCODER2),
+    "cohere": builder(COHERE),
+    "llada": build_llada,
+    "dream": build_dream,
+    "gemma": build_gemma,
+    "gemma2": build_gemma2,
+    "gemma3": build_gemma3,
+    "gemma4": build_gemma4,
+    "mixtral": build_mixtral,
+    **dict.fromkeys(("qwen2_moe", "qwen3_moe", "qwen3_vl_moe"), build_qwen_moe),
+    "glm4_moe": build_glm_moe,
+    "gpt_oss": build_gpt_oss,
+    "llama4": build_llama4,
+    "mimo_v2_flash": build_mimo,
+    "minimax_m2": build_minimax_m2,
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "deepseek_v32", "kimi_k2", "glm_moe_dsa"), build_deepseek),
+    "deepseek_v4": build_deepseek_v4,
+    "minimax_m3": build_minimax_m3,
+    **dict.fromkeys(("minimax_text_01", "minimax_m1", "minimax"), build_minimax_m1),
+    **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_moe"), build_qwen_delta),
+    "kimi_linear": build_kimi_linear,
+    "jamba": build_jamba,
+    "nemotron_h": build_nemotron_h,
+    "falcon_h1": build_falcon_h1,
 }
 
 _TEXT_KEYS = ("text_config", "llm_config", "language_config")
@@ -117,8 +141,7 @@ def import_config(
     outer_type = outer.text("model_type", "")
     inner = next((found for key in _TEXT_KEYS if (found := outer.sub(key)) is not None), None)
     f = inner if inner is not None else outer
-    builder = _find(f, outer, name)
-    parts = builder(f)
+    parts = _find(f, outer, name)(f)
     hidden, vocab = f.size("hidden"), f.size("vocab")
     has_experts = any(isinstance(group.ffn, Moe) for group in parts.layers)
     layers = sum(group.count for group in parts.layers)
@@ -188,7 +211,7 @@ def _find(f: Fields, outer: Fields, name: str) -> Builder:
             f"{len(BUILDERS)} model types are known; describe the model with one of them."
         )
     f.warn(f"model_type {short(given)} is not known: imported as a plain dense decoder of the Llama shape")
-    return dense.builder(dense.LLAMA)
+    return builder(LLAMA)
 
 
 def _context(f: Fields) -> int:
