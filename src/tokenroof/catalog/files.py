@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -39,8 +40,20 @@ class _StrictLoader(_loader_base()):  # type: ignore[misc]
         return mapping
 
 
+def _deepest_possible(text: str) -> int:
+    """Upper bound on nesting: columns before the first word of a line, and brackets open at once."""
+    block = max(len(match.group()) for match in re.finditer(r"^[ ?:-]*", text, re.MULTILINE))
+    flow = opened = 0
+    for match in re.finditer(r"[][{}]", text):
+        opened += 1 if match.group() in "[{" else -1
+        flow = max(flow, opened)
+    return block + flow
+
+
 def _check_depth(path: Path, text: str) -> None:
-    """Refuse deep nesting from the event stream: composing recurses once per level, in C."""
+    """Refuse deep nesting before the parser recurses, in C, once per level."""
+    if _deepest_possible(text) <= MAX_DEPTH:
+        return
     depth = 0
     for event in yaml.parse(text, Loader=_StrictLoader):
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):

@@ -27,7 +27,8 @@ _QUANTITY_KEYS = ("value", "source", "claim", "low", "high", "note")
 # Base unit by the suffix of a field name, longest first.
 _SUFFIXES = (
     ("_bytes_per_s_per_mm", "bytes/s/mm"), ("_bytes_per_mm2", "bytes/mm2"), ("_mm2_per_byte", "mm2/byte"),
-    ("_bytes_per_s", "bytes/s"), ("_bytes_per_logit", "bytes"), ("_bytes", "bytes"), ("_flop_per_s", "flop/s"), ("_j_per_byte", "J/byte"),
+    ("_bytes_per_s", "bytes/s"), ("_bytes_per_logit", "bytes"), ("_bytes", "bytes"),
+    ("_flop_per_s", "flop/s"), ("_j_per_byte", "J/byte"),
     ("_usd_per_byte", "USD/byte"), ("_usd_per_h", "USD/h"), ("_usd_per_kwh", "USD/kWh"),
     ("_usd_per_kw_month", "USD/kW/month"), ("_usd_per_w", "USD/W"), ("_usd_per_mtok", "USD/Mtok"),
     ("_usd", "USD"),
