@@ -28,25 +28,25 @@ class Embodied:
     note: str
 
 
-def operational_gco2e(*, facility_energy_j: Num, grid_gco2e_per_kwh: Num) -> Num:
+def operational_kgco2e(*, facility_energy_j: Num, grid_kgco2e_per_kwh: Num) -> Num:
     """Carbon of electricity.
 
     Parameters
     ----------
     facility_energy_j : Num
         At the meter, cooling included. [J]
-    grid_gco2e_per_kwh : Num
-        Average intensity of the grid. [gCO2e/kWh]
+    grid_kgco2e_per_kwh : Num
+        Average intensity of the grid. [kgCO2e/kWh]
 
     Returns
     -------
     Num
-        [gCO2e]
+        [kgCO2e]
     """
-    return kwh(facility_energy_j) * grid_gco2e_per_kwh
+    return kwh(facility_energy_j) * grid_kgco2e_per_kwh
 
 
-def embodied_gco2e(
+def embodied_share_kgco2e(
     *, chip_s: Num, embodied_kgco2e: Num, lifetime_years: Num, utilisation_fraction: Num = 1.0
 ) -> Num:
     """Share of the hardware's making that some chip time carries.
@@ -65,16 +65,16 @@ def embodied_gco2e(
     Returns
     -------
     Num
-        [gCO2e]
+        [kgCO2e]
     """
     check_utilisation(utilisation_fraction)
     lifetime_s = lifetime_years * HOURS_PER_YEAR * SECONDS_PER_HOUR
-    return embodied_kgco2e * 1e3 * chip_s / (lifetime_s * utilisation_fraction)
+    return embodied_kgco2e * chip_s / (lifetime_s * utilisation_fraction)
 
 
-def gco2e_per_mtok(*, gco2e_per_s: Num, tokens_per_s: Num) -> Num:
-    """Carbon of a million tokens at a rate. [gCO2e/Mtok]"""
-    return gco2e_per_s / tokens_per_s * TOKENS_PER_MTOK
+def kgco2e_per_mtok(*, kgco2e_per_s: Num, tokens_per_s: Num) -> Num:
+    """Carbon of a million tokens at a rate. [kgCO2e/Mtok]"""
+    return kgco2e_per_s / tokens_per_s * TOKENS_PER_MTOK
 
 
 def estimate_embodied(*, die_area_mm2: float, memory_bytes: float) -> Embodied:

@@ -19,6 +19,6 @@ def tokens_per_s_per_w(*, tokens_per_s: Num, power_w: Num) -> Num:
     return tokens_per_s / power_w
 
 
-def tokens_per_kgco2e(*, tokens_per_s: Num, gco2e_per_s: Num) -> Num:
+def tokens_per_kgco2e(*, tokens_per_s: Num, kgco2e_per_s: Num) -> Num:
     """Tokens for one kilogram: performance per carbon. [tokens/kgCO2e]"""
-    return tokens_per_s * 1e3 / gco2e_per_s
+    return tokens_per_s / kgco2e_per_s
