@@ -30,7 +30,7 @@ def cached_elements(layer: Attention, tp: int) -> int:
     if layer.kv_shared:
         return 0
     _, kv_heads = local_heads(layer, tp)
-    return kv_heads * (layer.head_dim + (0 if layer.k_equals_v else layer.v_head_dim))
+    return kv_heads * (layer.head_dim + layer.v_head_dim)
 
 
 def attention_ops(layer: Attention, count: int, step: Step) -> list[Op]:
@@ -78,7 +78,7 @@ def _decode(layer: Attention, count: int, step: Step) -> list[Op]:
     keys = ceil_div(decode_keys(batch, window), step.parallel.cp)
     pairs = ceil_div(decode_pairs(batch, window), step.parallel.cp)
     width = layer.head_dim + layer.v_head_dim
-    stored = kv_heads * (layer.head_dim if layer.k_equals_v else width)
+    stored = kv_heads * width
     decode = AttentionDecode(
         name="attn.decode",
         count=count,
@@ -154,7 +154,7 @@ def _chunks(
     """
     q_heads, kv_heads = local_heads(layer, step.parallel.tp)
     width = layer.head_dim + layer.v_head_dim
-    stored = kv_heads * (layer.head_dim if layer.k_equals_v else width)
+    stored = kv_heads * width
     return AttentionPrefill(
         name=name,
         count=count,
