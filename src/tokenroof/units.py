@@ -111,13 +111,9 @@ def _symbol(part: str, unit: str) -> tuple[float, dict[str, int]]:
 
 def _advice(text: str, number: str, unit: str, dimension: str) -> str:
     """The next step: the given text with what is missing, or an example of the dimension."""
-    for tail in ("/s", "/h", "/kWh", "/bit", "/byte"):
-        try:
-            completed = _factor(unit + tail)[1] == _factor(dimension)[1]
-        except UnitError:
-            continue
-        if unit and completed:
-            return f"Write '{text.strip()}{tail}'."
+    tail = "/" + dimension.partition("/")[2].replace("byte", "bit")
+    if unit and tail != "/" and _factor(unit + tail)[1] == _factor(dimension)[1]:
+        return f"Write '{text.strip()}{tail}'."
     example = _EXAMPLES.get(dimension, f"1 {dimension}")
     if not unit and dimension in _EXAMPLES:
         example = f"{number} {_EXAMPLES[dimension].split(maxsplit=1)[-1]}"
