@@ -1,5 +1,6 @@
 """Text with units in, base units out, and back."""
 
+import contextlib
 import math
 
 import pytest
@@ -138,10 +139,6 @@ def test_a_byte_is_eight_bits(value):
 
 
 @given(text=st.text(max_size=30), unit=UNITS)
-def test_any_text_is_a_number_or_a_unit_error(text, unit):
-    try:
-        value = parse(text, unit)
-    except UnitError as error:
-        assert str(error)
-    else:
-        assert math.isfinite(value)
+def test_any_text_is_a_finite_number_or_a_unit_error(text, unit):
+    with contextlib.suppress(UnitError):
+        assert math.isfinite(parse(text, unit))
