@@ -1,0 +1,188 @@
+"""One replica that prefills and decodes: what its requests see in steady state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.deploy.core import Pool
+from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding
+from tokenroof.deploy.provenance import machine_of
+from tokenroof.deploy.schedule import (
+    Pace,
+    mixed_pace,
+    mixed_schedule,
+    prompts_together,
+    separate_pace,
+)
+from tokenroof.perf.table import StepTable, compile_table
+from tokenroof.workload.core import RequestShape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Times of one replica.
+
+    Attributes
+    ----------
+    idle_prefill_s : float
+        One prompt alone. [s]
+    decode_step_s : float
+        One generation step of ``micro_batch`` sequences without prompts, mean over the answer. [s]
+    ttft_s, waiting_s, tpot_s, e2e_s : float
+        What a request sees; ``e2e`` includes the wait. [s]
+    requests_per_s : float
+        Of the replica. [1/s]
+    micro_batch : int
+        Sequences that advance together: all of them, or a share with pipeline stages.
+    in_flight : int
+        Micro-batches that fill the pipeline.
+    """
+
+    idle_prefill_s: float
+    decode_step_s: float
+    ttft_s: float
+    waiting_s: float
+    tpot_s: float
+    e2e_s: float
+    requests_per_s: float
+    micro_batch: int
+    in_flight: int
+
+
+def table_of(pool: Pool, model: ModelSpec, precision: Precision, plan: Plan) -> StepTable:
+    """The compiled step model of a pool."""
+    return compile_table(
+        model,
+        precision,
+        pool.parallel,
+        machine_of(pool),
+        dense_tokens=pool.engine.max_num_batched_tokens,
+        decode_tokens=plan.query_tokens,
+    )
+
+
+def micro_batches(sequences: int, stages: int) -> tuple[int, int]:
+    """Sequences of one micro-batch, and micro-batches in flight, that keep ``stages`` stages busy."""
+    in_flight = min(sequences, stages)
+    return -(-sequences // in_flight), in_flight
+
+
+def generation_step_s(
+    table: StepTable, model: ModelSpec, shape: RequestShape, plan: Plan, seqs: int
+) -> float:
+    """Mean time of a generation step of ``seqs`` sequences over the growing answer. [s]"""
+    if plan.grows and plan.steps > 0:
+        return table.decode_sum_steps_s(seqs, shape.isl_tokens, plan.steps) / plan.steps
+    return float(table.step_s(decoding(model, seqs, plan.context_tokens)))
+
+
+def idle_prefill_s(pool: Pool, table: StepTable, shape: RequestShape, prompts: int = 1) -> float:
+    """Prefill of ``prompts`` prompts alone, chunk after chunk. [s]"""
+    room = pool.engine.max_num_batched_tokens // max(1, -(-prompts // pool.parallel.dp))
+    batch = chunk_batch(
+        shape, chunk_sizes(shape.isl_tokens, room), prompts=prompts, query_tokens=table.decode_tokens
+    )
+    return float(np.sum(table.step_s(batch)))
+
+
+def serve(
+    pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape, plan: Plan, sequences: int
+) -> Served:
+    """Steady state of one replica that always holds ``sequences`` requests.
+
+    Parameters
+    ----------
+    pool : Pool
+        Chip, engine and sharding.
+    model, precision : ModelSpec, Precision
+        What is served.
+    shape, plan : RequestShape, Plan
+        What is asked, and the steps that takes.
+    sequences : int
+        Requests in the replica at any time.
+
+    Notes
+    -----
+    With pipeline stages, micro-batches of ``sequences / pp`` go round; each behaves like an engine of
+    its own, and there are ``pp`` of them.
+    """
+    table = table_of(pool, model, precision, plan)
+    seqs, in_flight = micro_batches(sequences, pool.parallel.pp)
+    pure_s = generation_step_s(table, model, shape, plan, seqs)
+    alone_s = idle_prefill_s(pool, table, shape) if plan.prompt_tokens else 0.0
+    if not plan.prompt_tokens:
+        pace = separate_pace(
+            sequences=seqs, decode_steps=plan.steps, prompts=1.0, prefill_s=0.0, step_s=pure_s
+        )
+    elif pool.engine.chunked_prefill:
+        pace = _mixed(pool, table, shape, plan, seqs, pure_s)
+    else:
+        pace = _separate(pool, table, shape, plan, seqs, pure_s)
+    step_s = float(pace.decode_step_s)
+    ttft_s = float(pace.prefill_s) + plan.first_steps * step_s
+    rest_s = (plan.steps - plan.first_steps) * step_s
+    after_first = shape.osl_tokens - 1
+    return Served(
+        idle_prefill_s=alone_s,
+        decode_step_s=pure_s,
+        ttft_s=ttft_s,
+        waiting_s=float(pace.waiting_s),
+        tpot_s=rest_s / after_first if after_first and rest_s else step_s / _tokens_per_step(plan, shape),
+        e2e_s=float(pace.waiting_s) + ttft_s + rest_s,
+        requests_per_s=float(pace.requests_per_s) * sequences / seqs,
+        micro_batch=seqs,
+        in_flight=in_flight,
+    )
+
+
+def _tokens_per_step(plan: Plan, shape: RequestShape) -> float:
+    return shape.osl_tokens / plan.steps if plan.first_steps else 1.0
+
+
+def _mixed(pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: int, pure_s: float) -> Pace:
+    budget, ranks = pool.engine.max_num_batched_tokens, pool.parallel.dp
+    schedule = mixed_schedule(
+        sequences=seqs,
+        prompt_tokens=plan.prompt_tokens,
+        decode_steps=plan.steps,
+        budget_tokens=budget,
+        ranks=ranks,
+    )
+    decoders = int(schedule.decoding)
+    room = -(-plan.prompt_tokens // int(schedule.chunks))
+    batch = chunk_batch(
+        shape,
+        chunk_sizes(plan.prompt_tokens, room),
+        prompts=int(schedule.prompts),
+        decoding_seqs=decoders,
+        context_tokens=plan.context_tokens,
+        query_tokens=table.decode_tokens,
+    )
+    mixed_s = float(np.mean(table.step_s(batch)))
+    return mixed_pace(
+        schedule, sequences=seqs, decode_steps=plan.steps, mixed_step_s=mixed_s, pure_step_s=pure_s
+    )
+
+
+def _separate(
+    pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: int, pure_s: float
+) -> Pace:
+    prompts = int(
+        prompts_together(
+            sequences=seqs,
+            prompt_tokens=plan.prompt_tokens,
+            decode_steps=plan.steps,
+            budget_tokens=pool.engine.max_num_batched_tokens,
+            ranks=pool.parallel.dp,
+        )
+    )
+    return separate_pace(
+        sequences=seqs,
+        decode_steps=plan.steps,
+        prompts=float(prompts),
+        prefill_s=idle_prefill_s(pool, table, shape, prompts),
+        step_s=pure_s,
+    )

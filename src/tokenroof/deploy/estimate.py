@@ -1,0 +1,106 @@
+"""The closed-form answer: one deployment, one request shape, one concurrency.
+
+``docs/model/estimate.md`` derives every formula. Infeasible is a result with a reason, never an
+exception; bad input (a negative length, an unknown name) raises.
+"""
+
+from __future__ import annotations
+
+from tokenroof.catalog.catalog import Catalog
+from tokenroof.deploy import answer_apart, answer_colocated
+from tokenroof.deploy.accounts import Spending
+from tokenroof.deploy.answer import Question, infeasible
+from tokenroof.deploy.core import Deployment, Estimate, Infeasible, Pool, Role
+from tokenroof.deploy.generation import plan_of
+from tokenroof.deploy.handoff import handoff_problem
+from tokenroof.deploy.legality import context_problem, layout_problem
+from tokenroof.errors import InputError
+from tokenroof.workload.core import RequestShape
+
+
+def estimate(
+    deployment: Deployment,
+    shape: RequestShape,
+    *,
+    catalog: Catalog,
+    concurrency: int | None = None,
+    batch: int | None = None,
+    spending: Spending | None = None,
+    label: str = "",
+) -> Estimate:
+    """Speed, memory, cost, energy and carbon of a deployment in steady state.
+
+    Parameters
+    ----------
+    deployment : Deployment
+        One pool with both roles, or one prefill and one decode pool.
+    shape : RequestShape
+        Lengths of every request.
+    catalog : Catalog
+        Economics and sources.
+    concurrency : int, optional
+        Requests in the whole deployment at any time (closed loop). Default: 64 per replica, fewer
+        when the caches hold fewer; the assumptions say so.
+    batch : int, optional
+        The same, per decoding replica.
+    spending : Spending, optional
+        What money and carbon are counted with.
+    label : str
+        Name of the row in a comparison.
+
+    Returns
+    -------
+    Estimate
+        With ``infeasible`` set and no metrics when the layout is not legal, the model does not fit, or
+        more sequences are asked for than the caches hold: nothing is clamped.
+
+    Raises
+    ------
+    InputError
+        A concurrency below 1, both concurrency and batch, or pools of other roles.
+    """
+    if concurrency is not None and batch is not None:
+        raise InputError("give concurrency or batch, not both.")
+    for name, value in (("concurrency", concurrency), ("batch", batch)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} must be at least 1, got {value}.")
+    question = Question(
+        deployment=deployment,
+        shape=shape,
+        plan=plan_of(deployment.model, shape),
+        catalog=catalog,
+        spending=spending or Spending(),
+        label=label or ", ".join(dict.fromkeys(pool.chip.name for pool in deployment.pools)),
+    )
+    problem = _illegal(deployment, shape)
+    if problem is not None:
+        return infeasible(question, problem, concurrency or batch or 0)
+    pools = {pool.role: pool for pool in deployment.pools}
+    if Role.BOTH in pools:
+        return answer_colocated.answer(question, pools[Role.BOTH], concurrency, batch)
+    return answer_apart.answer(question, pools[Role.PREFILL], pools[Role.DECODE], concurrency, batch)
+
+
+def _illegal(deployment: Deployment, shape: RequestShape) -> Infeasible | None:
+    roles = sorted(pool.role for pool in deployment.pools)
+    if roles not in ([Role.BOTH], sorted([Role.PREFILL, Role.DECODE])):
+        raise InputError(
+            "a deployment has one pool with both roles, or one prefill and one decode pool; "
+            f"got {', '.join(roles)}."
+        )
+    for pool in deployment.pools:
+        if pool.replicas < 1:
+            raise InputError(f"replicas must be at least 1, got {pool.replicas}.")
+        problem = layout_problem(pool, deployment.model, deployment.precision)
+        if problem is not None:
+            return problem
+    problem = context_problem(deployment.model, shape)
+    if problem is None and len(deployment.pools) == 2:
+        prefill, decode = _by_role(deployment.pools)
+        problem = handoff_problem(prefill, decode)
+    return problem
+
+
+def _by_role(pools: tuple[Pool, ...]) -> tuple[Pool, Pool]:
+    by_role = {pool.role: pool for pool in pools}
+    return by_role[Role.PREFILL], by_role[Role.DECODE]

@@ -1,0 +1,309 @@
+"""From operators to the arrays of a step table: where to sample, and what the samples are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenroof.catalog.model import (
+    Attention,
+    CompressedAttention,
+    MlaAttention,
+    ModelSpec,
+    Precision,
+)
+from tokenroof.graph.build import step_ops
+from tokenroof.graph.core import Batch, Parallel
+from tokenroof.perf.core import Machine
+from tokenroof.perf.features import DECODE, LANES, PREFILL, classify, rank_features
+from tokenroof.perf.operators import op_time
+from tokenroof.perf.peaks import peak_name
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+_EVERYTHING = 7  # value of every batch field in the row that keeps all operators present
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What is compiled: everything a step's time depends on beside the batch."""
+
+    model: ModelSpec
+    precision: Precision
+    parallel: Parallel
+    machine: Machine
+    decode_tokens: int
+    hot_factor: float
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What each operator depends on."""
+        return classify(self.model, self.precision, self.parallel, self.decode_tokens, self.hot_factor)
+
+
+class Samples(NamedTuple):
+    """What is known at each sampled batch; three arrays of one shape.
+
+    Attributes
+    ----------
+    time_s : FloatArray
+        Exposed time. [s]
+    energy_j : FloatArray
+        Energy of arithmetic, memory and wires on one chip. [J]
+    compute_s : FloatArray
+        Arithmetic at the peaks of its compute dtypes: what a perfect chip would need. [s]
+    """
+
+    time_s: FloatArray
+    energy_j: FloatArray
+    compute_s: FloatArray
+
+    def each(self, change: Callable[[FloatArray], FloatArray]) -> Samples:
+        """The same change to all three."""
+        return Samples(*(change(array) for array in self))
+
+
+def no_samples(shape: tuple[int, ...]) -> Samples:
+    """Zeros."""
+    return Samples(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+
+
+def sample(subject: Subject, section: str, **fields: IntArray) -> Samples:
+    """Sums over the operators of one section, for batches given by arrays.
+
+    Parameters
+    ----------
+    subject : Subject
+        What is compiled.
+    section : str
+        A class of :func:`classify`.
+    **fields : IntArray
+        Fields of ``Batch``, shape (num_points,); fields not given are 0.
+
+    Returns
+    -------
+    Samples
+        Shape (num_points,).
+    """
+    points = next(iter(fields.values())).shape[0]
+    blank = np.zeros(points, dtype=np.int64)
+    names = (
+        "decode_seqs",
+        "decode_context_tokens",
+        "prefill_seqs",
+        "prefill_tokens",
+        "prefill_past_tokens",
+        "prefill_pairs",
+        "prefill_logits",
+        "image_tokens",
+    )
+    columns = {name: np.concatenate(([_EVERYTHING], fields.get(name, blank))) for name in names}
+    batch = Batch(**columns, decode_tokens=subject.decode_tokens)
+    ops = step_ops(subject.model, subject.precision, subject.parallel, batch, hot_factor=subject.hot_factor)
+    time_s, energy_j, compute_s = no_samples((points + 1,))
+    for op, found in zip(ops, subject.classes, strict=True):
+        if found == section:
+            timed = op_time(op, subject.machine)
+            time_s += timed.time_s
+            energy_j += timed.energy_j
+            peak = subject.machine.peak_flop_per_s[peak_name(op, subject.machine)]
+            compute_s += op.work.flop * (op.count / float(peak))
+    return Samples(time_s[1:], energy_j[1:], compute_s[1:])
+
+
+def lane_knots(dense_tokens: int) -> tuple[IntArray, IntArray]:
+    """Where single-number sections are sampled: below, and beyond ``dense_tokens``.
+
+    Every count up to 1024; then both ends of every tile of 16 up to 4096 and of 64 beyond, so that
+    times that are smooth inside a tile are interpolated exactly where they are not smooth; beyond
+    ``dense_tokens`` both ends of 128, then of 2048.
+    """
+    fine = np.arange(1025)
+    sixteen = _both_ends(1024, min(4096, dense_tokens), 16)
+    sixtyfour = _both_ends(4096, dense_tokens, 64)
+    below = np.unique(np.concatenate((fine, sixteen, sixtyfour, [dense_tokens])))
+    beyond = np.unique(
+        np.concatenate(
+            (
+                [dense_tokens],
+                _both_ends(dense_tokens, 8 * dense_tokens, 128),
+                _both_ends(8 * dense_tokens, 64 * dense_tokens, 2048),
+            )
+        )
+    )
+    return below[below <= dense_tokens], beyond
+
+
+def _both_ends(first: int, last: int, step: int) -> IntArray:
+    starts = np.arange(first, last, step)
+    return np.concatenate((starts + 1, starts + step))
+
+
+def lane_batch(subject: Subject, lane: str, counts: IntArray) -> dict[str, IntArray]:
+    """Fields of batches whose rank has ``counts`` of what ``lane`` counts."""
+    ranks = subject.parallel.dp
+    if lane == "whole_tokens":
+        return {"decode_seqs": counts, "decode_context_tokens": counts}
+    if lane in ("tokens", "logits", "decode_seqs"):
+        return {"decode_seqs": counts * ranks, "decode_context_tokens": counts * ranks}
+    chunks = np.where(counts > 0, ranks, 0)
+    share = 1 if lane == "prefill_keys" else subject.parallel.cp
+    new = counts * ranks * share
+    fields = {"prefill_seqs": chunks, "prefill_tokens": new, "prefill_pairs": new}
+    return fields | ({"image_tokens": new} if lane == "image_tokens" else {})
+
+
+def lane_samples(subject: Subject, lane: str, counts: IntArray) -> Samples:
+    """One single-number section at each count."""
+    fields = lane_batch(subject, lane, counts)
+    batch = Batch(**fields, decode_tokens=subject.decode_tokens)
+    found = rank_features(subject.model, subject.precision, subject.parallel, batch).lanes[lane]
+    sampled = sample(subject, lane, **fields)
+    if np.array_equal(found, counts):
+        return sampled
+    known, where = np.unique(found, return_index=True)
+    return sampled.each(lambda array: np.interp(counts, known, array[where]))
+
+
+def windows(model: ModelSpec) -> tuple[int, ...]:
+    """Contexts at which some layer of the model changes its behaviour."""
+    found: set[int] = set()
+    for group in model.layers:
+        for mixer in group.mixers:
+            if isinstance(mixer, Attention | MlaAttention) and mixer.window_tokens:
+                found.add(mixer.window_tokens)
+            if isinstance(mixer, CompressedAttention):
+                found.add(mixer.window_tokens)
+                if mixer.indexer:
+                    found.add(mixer.indexer.topk_tokens * mixer.ratio)
+            elif isinstance(mixer, Attention | MlaAttention) and mixer.indexer:
+                found.add(mixer.indexer.topk_tokens)
+    return tuple(sorted(found))
+
+
+def context_knots(model: ModelSpec) -> IntArray:
+    """Contexts at which decode attention is sampled: both ends of 256-key blocks, then ever wider."""
+    near = _both_ends(0, 16_384, 256)
+    wide = np.concatenate(
+        [_both_ends(2**power, 2 ** (power + 1), 2 ** (power - 2)) for power in range(14, 24)]
+    )
+    small = np.array([0, 1, 8, 32, 64, 128])
+    bends = [edge + shift for edge in windows(model) for shift in (-1, 0, 1)]
+    return np.unique(np.concatenate((small, near, wide, np.array(bends, dtype=np.int64))))
+
+
+def seqs_knots() -> IntArray:
+    """Numbers of decoding sequences at which decode attention is sampled."""
+    return np.concatenate(
+        (
+            np.arange(1, 65),
+            np.arange(72, 257, 16),
+            np.arange(288, 1025, 64),
+            np.arange(2048, 8193, 1024),
+        )
+    )
+
+
+def decode_grid(subject: Subject, seqs: IntArray, contexts: IntArray) -> Samples:
+    """Decode attention at every pair of knots, shape (num_seqs, num_contexts)."""
+    if DECODE not in subject.classes:
+        return no_samples((seqs.size, contexts.size))
+    ranks = subject.parallel.dp
+    grid_seqs, grid_contexts = (axis.ravel() for axis in np.meshgrid(seqs, contexts, indexing="ij"))
+    whole = grid_seqs * ranks
+    sampled = sample(subject, DECODE, decode_seqs=whole, decode_context_tokens=whole * grid_contexts)
+    return sampled.each(lambda array: array.reshape(seqs.size, contexts.size))
+
+
+def present_lanes(subject: Subject) -> tuple[str, ...]:
+    """Lanes that some operator depends on."""
+    return tuple(lane for lane in LANES if lane in subject.classes)
+
+
+def has_prefill(subject: Subject) -> bool:
+    """Whether some operator depends on the lengths of prompt chunks."""
+    return PREFILL in subject.classes
+
+
+CHUNK_KNOTS: IntArray = np.array([1, 2, 3, 4, 8, 16, 64, 256, 1024])
+"""Numbers of prompt chunks at which prefill attention is sampled."""
+
+_SAMPLED_TOKENS = 65_536  # new tokens of one step beyond which several chunks are extrapolated
+
+
+def new_knots() -> IntArray:
+    """New tokens of a chunk at which prefill attention is sampled: both ends of its row tiles."""
+    return np.unique(
+        np.concatenate(
+            (
+                _both_ends(0, 2048, 64),
+                _both_ends(2048, 8192, 128),
+                _both_ends(8192, 65_536, 1024),
+                _both_ends(65_536, 1_048_576, 16_384),
+            )
+        )
+    )
+
+
+def past_knots(model: ModelSpec) -> IntArray:
+    """Cached tokens before a chunk at which prefill attention is sampled."""
+    doubling = 2 ** np.arange(7, 22)
+    bends = [edge + shift for edge in windows(model) for shift in (-1, 0)]
+    return np.unique(np.concatenate(([0, 1], doubling, np.array(bends, dtype=np.int64))))
+
+
+def pairs_of(new: IntArray, past: IntArray) -> IntArray:
+    """Causal query-key pairs of one chunk."""
+    return new * past + new * (new + 1) // 2
+
+
+def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Samples, Samples]:
+    """Prefill attention at every triple of knots: values, and slopes in the pairs of one chunk.
+
+    Returns
+    -------
+    tuple of Samples
+        Values and slopes (per pair), shape (num_chunks, num_new, num_past). Where a step would hold
+        more than 65,536 new tokens in several chunks, values grow in proportion to the pairs.
+    """
+    shape = (CHUNK_KNOTS.size, new.size, past.size)
+    values, slopes = no_samples(shape), no_samples(shape)
+    if PREFILL not in subject.classes:
+        return values, slopes
+    pairs = pairs_of(new[:, None], past[None, :])
+    kept = [
+        new.size
+        if chunks == 1
+        else int(np.searchsorted(new, max(_SAMPLED_TOKENS // chunks, 64), side="right"))
+        for chunks in CHUNK_KNOTS.tolist()
+    ]
+    level = np.repeat(np.arange(CHUNK_KNOTS.size), np.array(kept) * past.size)
+    row = np.concatenate([np.repeat(np.arange(count), past.size) for count in kept])
+    column = np.tile(np.arange(past.size), sum(kept))
+    at = (CHUNK_KNOTS[level] * subject.parallel.dp, new[row], past[column])
+    even = pairs[row, column]
+    more = even * 5 // 4 + 1
+    low, high = _prefill(subject, *at, even), _prefill(subject, *at, more)
+    for value, slope, here, there in zip(values, slopes, low, high, strict=True):
+        value[level, row, column] = here
+        slope[level, row, column] = (there - here) / (more - even)
+        for index, count in enumerate(kept):
+            value[index, count:] = value[index, count - 1] * pairs[count:] / pairs[count - 1]
+            slope[index, count:] = slope[index, count - 1]
+    return values, slopes
+
+
+def _prefill(subject: Subject, chunks: IntArray, new: IntArray, past: IntArray, pairs: IntArray) -> Samples:
+    return sample(
+        subject,
+        PREFILL,
+        prefill_seqs=chunks,
+        prefill_tokens=chunks * new,
+        prefill_past_tokens=chunks * past,
+        prefill_pairs=chunks * pairs,
+    )

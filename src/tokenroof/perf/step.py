@@ -1,0 +1,42 @@
+"""Operators of one engine step become the time of that step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenroof.graph.core import Num, Op
+from tokenroof.perf.core import Machine, StepTime
+from tokenroof.perf.operators import op_time
+
+
+def step_time(ops: Iterable[Op], machine: Machine) -> StepTime:
+    """Time and energy of one engine step on one chip.
+
+    Parameters
+    ----------
+    ops : iterable of Op
+        What the busiest chip runs (``graph.build.step_ops``); with pipeline stages, all stages after
+        one another, so the result is the time of one micro-batch through the whole pipeline.
+    machine : Machine
+        The chip; its fields may be arrays, times then broadcast.
+
+    Returns
+    -------
+    StepTime
+        ``time_s`` is the sum of the operators' exposed times (a collective's is already net of what
+        the engine hides behind compute) plus the host's ``step_overhead_s``, which is net of what
+        asynchronous scheduling hides. [s]
+        ``energy_j`` is dynamic energy plus idle power over the step, on one chip. [J]
+    """
+    timed = tuple(op_time(op, machine) for op in ops)
+    time_s: Num = machine.step_overhead_s
+    energy_j: Num = 0.0
+    for item in timed:
+        time_s = time_s + item.time_s
+        energy_j = energy_j + item.energy_j
+    return StepTime(
+        ops=timed,
+        overhead_s=machine.step_overhead_s,
+        time_s=time_s,
+        energy_j=energy_j + machine.idle_w * time_s,
+    )

@@ -1,0 +1,386 @@
+"""The step model of one (model, sharding, formats, machine) compiled to arrays.
+
+A step is a sum of sections, each a function of one to four numbers of the batch (``perf.features``).
+A table holds the sections sampled where they bend; evaluating it is a few array look-ups, the same
+for a scalar and for a million batches. ``docs/model/estimate.md`` says how exact it is;
+``tests/laws`` pins it against direct evaluation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenroof.catalog.efficiency import OpEfficiency
+from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.errors import InputError
+from tokenroof.graph.core import Batch, Num, Parallel
+from tokenroof.perf import compile as compiler
+from tokenroof.perf.compile import Samples
+from tokenroof.perf.core import Machine
+from tokenroof.perf.features import RankFeatures, rank_features
+from tokenroof.perf.watch import watched
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+Index = npt.NDArray[np.intp]
+Values = tuple[FloatArray, FloatArray, FloatArray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Lane:
+    """The operators that depend on one number of the batch.
+
+    Attributes
+    ----------
+    feature : str
+        The number, a member of ``perf.features.LANES``.
+    dense : Samples
+        At every count from 0, shape (dense_tokens + 1,).
+    tail : IntArray
+        Counts beyond, shape (num_tail,), the first is ``dense_tokens``.
+    tail_samples : Samples
+        There; linear between, and beyond the last.
+    """
+
+    feature: str
+    dense: Samples
+    tail: IntArray
+    tail_samples: Samples
+
+    def at(self, count: IntArray) -> Values:
+        """Time [s], energy [J] and ideal arithmetic [s] at each count."""
+        last = self.dense.time_s.size - 1
+        near = np.minimum(count, last)
+        inside = tuple(array[near] for array in self.dense)
+        if count.size and count.max() > last:
+            index, share = _bracket(self.tail, count.astype(np.float64))
+            far = (array[index] + share * (array[index + 1] - array[index]) for array in self.tail_samples)
+            inside = tuple(np.where(count > last, out, into) for out, into in zip(far, inside, strict=True))
+        time_s, energy_j, compute_s = inside
+        return time_s, energy_j, compute_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class StepTable:
+    """Steps of one compiled subject; the arrays are plain and may be read by compiled code.
+
+    Attributes
+    ----------
+    model, precision, parallel, machine : ModelSpec, Precision, Parallel, Machine
+        What was compiled.
+    decode_tokens : int
+        Query tokens per decoding sequence.
+    overhead_s : float
+        Host time of a step. [s]
+    lanes : tuple of Lane
+        Sections that depend on one number.
+    seqs, contexts : IntArray
+        Knots of decode attention: sequences on one rank, mean cached tokens.
+    decode : Samples
+        Decode attention, shape (num_seqs, num_contexts); linear in the context between knots.
+    decode_sum_s : FloatArray
+        Sum of its time over all whole contexts from 0 up to each knot. [s]
+    chunks, new, past : IntArray
+        Knots of prefill attention: chunks on one rank, mean new and past tokens.
+    prefill, prefill_slope : Samples
+        Prefill attention, and its slope in the pairs of one chunk, shape
+        (num_chunks, num_new, num_past).
+    efficiencies : tuple of OpEfficiency
+        Fitted forms that were looked up.
+    """
+
+    model: ModelSpec
+    precision: Precision
+    parallel: Parallel
+    machine: Machine
+    decode_tokens: int
+    overhead_s: float
+    lanes: tuple[Lane, ...]
+    seqs: IntArray
+    contexts: IntArray
+    decode: Samples
+    decode_sum_s: FloatArray
+    chunks: IntArray
+    new: IntArray
+    past: IntArray
+    prefill: Samples
+    prefill_slope: Samples
+    efficiencies: tuple[tuple[tuple[str, str], OpEfficiency], ...]
+
+    def evaluate(self, batch: Batch) -> Samples:
+        """Time, energy on one chip and ideal arithmetic of one step of the whole replica.
+
+        Parameters
+        ----------
+        batch : Batch
+            Fields may be arrays.
+
+        Returns
+        -------
+        Samples
+            Of the broadcast shape of the batch (0-dimensional for plain numbers); zero for a step
+            without tokens. Idle power is not in the energy.
+
+        Raises
+        ------
+        InputError
+            The batch verifies another number of draft tokens than the table was compiled for.
+        """
+        if batch.decode_tokens != self.decode_tokens:
+            raise InputError(
+                f"decode_tokens of the batch is {batch.decode_tokens}, the table was compiled for "
+                f"{self.decode_tokens}. Compile another table."
+            )
+        found = rank_features(self.model, self.precision, self.parallel, batch)
+        sections = [lane.at(np.asarray(found.lanes[lane.feature], dtype=np.int64)) for lane in self.lanes]
+        sections += self._decode_attention(found) + self._prefill_attention(found)
+        time_s, energy_j, compute_s = (sum(parts, np.zeros(())) for parts in zip(*sections, strict=True))
+        some = np.asarray(batch.tokens) > 0
+        return Samples(
+            np.where(some, time_s + self.overhead_s, 0.0),
+            np.where(some, energy_j, 0.0),
+            np.where(some, compute_s, 0.0),
+        )
+
+    def step_s(self, batch: Batch) -> Num:
+        """Time of one step, see :meth:`evaluate`; a float for a batch of plain numbers. [s]"""
+        time_s = self.evaluate(batch).time_s
+        return float(time_s) if time_s.ndim == 0 else time_s
+
+    def decode_step_s(self, seqs: Num, context_tokens: Num) -> Num:
+        """A pure decode step of ``seqs`` sequences with a mean of ``context_tokens`` cached. [s]"""
+        whole = np.asarray(seqs, dtype=np.int64)
+        context = np.rint(whole * np.asarray(context_tokens, dtype=np.float64)).astype(np.int64)
+        return self.step_s(
+            Batch(decode_seqs=whole, decode_context_tokens=context, decode_tokens=self.decode_tokens)
+        )
+
+    def prefill_step_s(self, chunks: Num, new_tokens: Num, past_tokens: Num = 0, ending: Num = 1) -> Num:
+        """A pure prefill step of ``chunks`` equal chunks, a share ``ending`` of which end a prompt. [s]"""
+        count, new = np.asarray(chunks, dtype=np.int64), np.asarray(new_tokens, dtype=np.int64)
+        past = np.asarray(past_tokens, dtype=np.int64)
+        return self.step_s(
+            Batch(
+                prefill_seqs=count,
+                prefill_tokens=count * new,
+                prefill_past_tokens=count * past,
+                prefill_pairs=count * compiler.pairs_of(new, past),
+                prefill_logits=np.rint(count * np.asarray(ending, dtype=np.float64)).astype(np.int64),
+                decode_tokens=self.decode_tokens,
+            )
+        )
+
+    def decode_sum_steps_s(self, seqs: int, first_context: int, steps: int) -> float:
+        """Time of ``steps`` decode steps in which every sequence grows by one token a step. [s]
+
+        The first step sees ``first_context`` cached tokens per sequence. Closed form: only decode
+        attention changes, and it is linear between knots.
+        """
+        if steps < 1:
+            return 0.0
+        rank_seqs = -(-seqs // self.parallel.dp)
+        attention_s = self._sum_to(rank_seqs, first_context + steps - 1) - self._sum_to(
+            rank_seqs, first_context - 1
+        )
+        first_s = self._sum_to(rank_seqs, first_context) - self._sum_to(rank_seqs, first_context - 1)
+        rest_s = float(self.decode_step_s(seqs, first_context)) - first_s
+        return steps * rest_s + attention_s
+
+    def _sum_to(self, rank_seqs: int, context: int) -> float:
+        """Time of decode attention summed over contexts 0..context. [s]"""
+        if context < 0:
+            return 0.0
+        low = int(np.clip(np.searchsorted(self.seqs, rank_seqs, side="right") - 1, 0, self.seqs.size - 2))
+        share = float(rank_seqs - self.seqs[low]) / float(self.seqs[low + 1] - self.seqs[low])
+        knot = int(
+            np.clip(np.searchsorted(self.contexts, context, side="right") - 1, 0, self.contexts.size - 2)
+        )
+        beyond = context - int(self.contexts[knot])
+        width = float(self.contexts[knot + 1] - self.contexts[knot])
+        total = 0.0
+        for row, part in ((low, 1.0 - share), (low + 1, share)):
+            left, right = float(self.decode.time_s[row, knot]), float(self.decode.time_s[row, knot + 1])
+            rise = (right - left) / width
+            total += part * (
+                self.decode_sum_s[row, knot] + beyond * left + rise * beyond * (beyond + 1) / 2.0
+            )
+        return float(total)
+
+    def _decode_attention(self, found: RankFeatures) -> list[Values]:
+        seqs = np.asarray(found.decode_seqs, dtype=np.float64)
+        if not seqs.any():
+            return []
+        mean = np.asarray(found.decode_context_tokens, dtype=np.float64) / np.maximum(seqs, 1.0)
+        row, down = _bracket(self.seqs, seqs)
+        column, right = _bracket(self.contexts, mean)
+        corner = row * self.contexts.size + column
+        below = corner + self.contexts.size
+        out = []
+        for array in self.decode:
+            flat = array.ravel()
+            upper, lower = _between(flat, corner, right), _between(flat, below, right)
+            out.append(np.where(seqs > 0, upper + down * (lower - upper), 0.0))
+        return [(out[0], out[1], out[2])]
+
+    def _prefill_attention(self, found: RankFeatures) -> list[Values]:
+        chunks = np.asarray(found.prefill_seqs, dtype=np.float64)
+        if not chunks.any():
+            return []
+        count = np.maximum(chunks, 1.0)
+        new = np.asarray(found.prefill_new_tokens, dtype=np.float64) / count
+        past = np.asarray(found.prefill_past_tokens, dtype=np.float64) / count
+        pairs = np.asarray(found.prefill_pairs, dtype=np.float64) / count
+        uneven = pairs - (new * past + new * (new + 1.0) / 2.0)
+        level, up = _bracket(self.chunks, count)
+        row, down = _bracket(self.new, new)
+        column, right = _bracket(self.past, past)
+        height, width = self.new.size, self.past.size
+        corners = [
+            (share * part, ((level + deeper) * height + row + lower) * width + column)
+            for deeper, share in ((0, 1.0 - up), (1, up))
+            for lower, part in ((0, 1.0 - down), (1, down))
+            if np.any(share * part)
+        ]
+        out = []
+        for value, slope in zip(self.prefill, self.prefill_slope, strict=True):
+            flat, rise = value.ravel(), slope.ravel()
+            total: FloatArray = np.zeros(())
+            for share, corner in corners:
+                total = total + share * _between(flat, corner, right)
+                if uneven.any():
+                    total = total + share * uneven * _between(rise, corner, right)
+            out.append(np.where((chunks > 0) & (new > 0), np.maximum(total, 0.0), 0.0))
+        return [(out[0], out[1], out[2])]
+
+
+def _bracket(knots: IntArray, value: FloatArray) -> tuple[Index, FloatArray]:
+    """Index of the knot below, and the position between it and the next (beyond the ends: outside 0..1)."""
+    index = np.clip(np.searchsorted(knots, value, side="right") - 1, 0, knots.size - 2)
+    left = knots[index]
+    share: FloatArray = (value - left) / (knots[index + 1] - left)
+    return index, share
+
+
+def _between(flat: FloatArray, corner: Index, share: FloatArray) -> FloatArray:
+    left = flat[corner]
+    out: FloatArray = left + share * (flat[corner + 1] - left)
+    return out
+
+
+class _Same:
+    """A cache key that is the identity of a value: machines hold mappings and do not hash."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Machine) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.value is self.value
+
+
+def compile_table(
+    model: ModelSpec,
+    precision: Precision,
+    parallel: Parallel,
+    machine: Machine,
+    *,
+    dense_tokens: int = 8192,
+    decode_tokens: int = 1,
+    hot_factor: float = 1.0,
+) -> StepTable:
+    """Compile the step model; the same machine object gives the same table again.
+
+    Parameters
+    ----------
+    model, precision, parallel, machine : ModelSpec, Precision, Parallel, Machine
+        The subject; the machine's fields must be plain numbers.
+    dense_tokens : int
+        Largest number of tokens of a step (the engine's budget); up to there nothing is coarse.
+    decode_tokens : int
+        Query tokens per decoding sequence (k + 1 with k draft tokens).
+    hot_factor : float
+        Routed load of the busiest expert rank over the mean.
+
+    Returns
+    -------
+    StepTable
+    """
+    return _compile(model, precision, parallel, _Same(machine), dense_tokens, decode_tokens, hot_factor)
+
+
+@lru_cache(maxsize=128)
+def _compile(
+    model: ModelSpec,
+    precision: Precision,
+    parallel: Parallel,
+    machine: _Same,
+    dense_tokens: int,
+    decode_tokens: int,
+    hot_factor: float,
+) -> StepTable:
+    observed, rows = watched(machine.value)
+    subject = compiler.Subject(
+        model=model,
+        precision=precision,
+        parallel=parallel,
+        machine=observed,
+        decode_tokens=decode_tokens,
+        hot_factor=hot_factor,
+    )
+    seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model)
+    decode = compiler.decode_grid(subject, seqs, contexts)
+    new, past = compiler.new_knots(), compiler.past_knots(model)
+    prefill, prefill_slope = compiler.prefill_grid(subject, new, past)
+    lanes = tuple(_lane(subject, name, dense_tokens) for name in compiler.present_lanes(subject))
+    table = StepTable(
+        model=model,
+        precision=precision,
+        parallel=parallel,
+        machine=machine.value,
+        decode_tokens=decode_tokens,
+        overhead_s=float(machine.value.step_overhead_s),
+        lanes=lanes,
+        seqs=seqs,
+        contexts=contexts,
+        decode=decode,
+        decode_sum_s=_running_sum(decode.time_s, contexts),
+        chunks=compiler.CHUNK_KNOTS,
+        new=new,
+        past=past,
+        prefill=prefill,
+        prefill_slope=prefill_slope,
+        efficiencies=tuple(rows.seen.items()),
+    )
+    for array in (*decode, table.decode_sum_s, *prefill, *prefill_slope):
+        array.flags.writeable = False
+    return table
+
+
+def _lane(subject: compiler.Subject, name: str, dense_tokens: int) -> Lane:
+    below, beyond = compiler.lane_knots(dense_tokens)
+    sampled = compiler.lane_samples(subject, name, np.concatenate((below, beyond)))
+    for array in sampled:
+        array[0] = 0.0
+    every = np.arange(dense_tokens + 1)
+    return Lane(
+        feature=name,
+        dense=sampled.each(lambda array: np.interp(every, below, array[: below.size])),
+        tail=beyond,
+        tail_samples=sampled.each(lambda array: array[below.size :]),
+    )
+
+
+def _running_sum(rows: FloatArray, knots: IntArray) -> FloatArray:
+    """Sum over whole contexts from the first knot (0) up to each knot, of what is linear between. [s]"""
+    gap = np.diff(knots).astype(np.float64)
+    left, right = rows[:, :-1], rows[:, 1:]
+    pieces = gap * (left + right) / 2.0 + (right - left) / 2.0
+    return np.concatenate((rows[:, :1], rows[:, :1] + np.cumsum(pieces, axis=1)), axis=1)
