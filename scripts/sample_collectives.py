@@ -47,6 +47,8 @@ OWNER = {
     "trtllm": ("trtllm",),
 }
 SERIES = ["chip", "kernels", "kind", "group"]
+MIN_TOPK, MIN_EXPERTS = 4, 64
+"""Fine-grained mixtures: what expert parallelism serves; coarser ones scatter the exchanges' times."""
 GPUS = {"gb200": 4, "gb300": 4}
 
 
@@ -169,7 +171,11 @@ def exchanges(source: Path) -> pl.DataFrame:
     out = out.with_columns(
         pl.col("device").replace_strict(CHIPS).alias("chip"),
         *(pl.col(name).cast(pl.Int32) for name in ("tokens", "topk")),
-    ).filter((pl.col("experts") % pl.col("group") == 0) & (pl.col("topk") <= pl.col("experts")))
+    ).filter(
+        (pl.col("experts") % pl.col("group") == 0)
+        & (pl.col("topk") >= MIN_TOPK)
+        & (pl.col("experts") >= MIN_EXPERTS)
+    )
     out = out.group_by(["chip", *shape]).agg(pl.col("latency_us").min())
     ranks = [destination_ranks(e, k, g) for e, k, g in out.select("experts", "topk", "group").iter_rows()]
     sent = pl.Series("ranks", ranks) * out["tokens"] * out["hidden"] * out["value_bytes"]

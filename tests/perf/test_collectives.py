@@ -167,6 +167,14 @@ def test_measured_rows_replace_the_assumptions() -> None:
     assert seconds == pytest.approx(3e-6 + 3e-7 + 7 * 16384 / (0.5 * 450e9))
 
 
+def test_sharpness_overlaps_overhead_and_wires() -> None:
+    row = measured_row("send_recv", 2, send_recv__alpha_s=3.7e-6, send_recv__fraction=1.0, sharpness=2.0)
+    size = round(450e9 * 3e-6)
+    ((_, cost),) = costs("send_recv", size, 2, 1, machine(rows=(row,)))
+    assert cost.time_s == pytest.approx(5e-6, rel=1e-6)
+    assert cost.latency_s / cost.wire_s == pytest.approx(4 / 3, rel=1e-6)
+
+
 def test_a_faster_stack_scales_measured_overheads() -> None:
     row = measured_row("all_reduce", 8, one_shot__alpha_s=3e-6, one_shot__fraction=0.5)
     third = replace(SWITCH, software_latency_s=5e-6 / 3)

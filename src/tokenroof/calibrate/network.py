@@ -19,14 +19,17 @@ import polars as pl
 
 from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.errors import InputError
+from tokenroof.perf.collectives import collective_s
 from tokenroof.perf.collectives.algorithms import ALGORITHMS
-from tokenroof.perf.collectives.candidates import REFERENCE
+from tokenroof.perf.collectives.candidates import REFERENCE, SHARPNESS
 from tokenroof.perf.collectives.core import ALL_REDUCE, ALL_TO_ALL, SEND_RECV
 from tokenroof.perf.collectives.rows import LIBRARIES, form_name
 from tokenroof.perf.collectives.topology import reach
-from tokenroof.perf.core import Net
+from tokenroof.perf.core import Machine, Net
 
 PIECES = 3
+SHARPNESSES = (1.0, 1.5, 3.0)
+"""Overlaps of overhead and bytes that are tried; held-out error chooses."""
 BOARD_CHIPS = 8
 """Chips of a board: where libraries begin to add in the switches."""
 MIN_POINTS = 2
@@ -141,13 +144,17 @@ def loss(predicted: Floats, seconds: Floats) -> float:
     return float(np.sum(2.0 * (np.sqrt(1.0 + error * error) - 1.0)))
 
 
-def least(lines: Sequence[Line], sizes: Floats) -> Floats:
-    """The least of the lines at each size. [s]"""
-    values: Floats = np.min([a + b * sizes for a, b in lines], axis=0)
+def least(lines: Sequence[Line], sizes: Floats, sharpness: float = 1.0) -> Floats:
+    """The least of the lines at each size, overhead and bytes joined by a p-norm. [s]"""
+    values: Floats = np.min(
+        [(a**sharpness + (b * sizes) ** sharpness) ** (1.0 / sharpness) for a, b in lines], axis=0
+    )
     return values
 
 
-def fit_lines(sizes: Floats, seconds: Floats, pieces: int = PIECES) -> tuple[Line, ...]:
+def fit_lines(
+    sizes: Floats, seconds: Floats, pieces: int = PIECES, sharpness: float = 1.0
+) -> tuple[Line, ...]:
     """Lines (overhead [s], seconds per byte) whose minimum explains a series, by rising overhead.
 
     Parameters
@@ -156,6 +163,8 @@ def fit_lines(sizes: Floats, seconds: Floats, pieces: int = PIECES) -> tuple[Lin
         Sorted sizes [bytes] and times [s].
     pieces : int
         Lines; fewer when there are too few points.
+    sharpness : float
+        p of the p-norm that joins overhead and bytes; the search over cuts is done at 1.
 
     Raises
     ------
@@ -181,7 +190,7 @@ def fit_lines(sizes: Floats, seconds: Floats, pieces: int = PIECES) -> tuple[Lin
         if best is None or error < best[0]:
             best = (error, found)
     assert best is not None
-    return tuple(sorted(_polish(best[1], sizes, seconds)))
+    return tuple(sorted(_polish(best[1], sizes, seconds, sharpness)))
 
 
 def _line(sizes: Floats, seconds: Floats) -> Line:
@@ -200,17 +209,17 @@ def _line(sizes: Floats, seconds: Floats) -> Line:
     return float(a), float(b)
 
 
-def _polish(lines: Sequence[Line], sizes: Floats, seconds: Floats) -> list[Line]:
+def _polish(lines: Sequence[Line], sizes: Floats, seconds: Floats, sharpness: float) -> list[Line]:
     """Coordinate descent on the logarithms of all numbers together."""
     logs = np.log(np.array(lines))
-    best, step = loss(least(lines, sizes), seconds), 0.2
+    best, step = loss(least(lines, sizes, sharpness), seconds), 0.2
     while step > 0.002:
         improved = False
         for index in np.ndindex(*logs.shape):
             for sign in (1.0, -1.0):
                 trial = logs.copy()
                 trial[index] += sign * step
-                error = loss(least(_lines(trial), sizes), seconds)
+                error = loss(least(_lines(trial), sizes, sharpness), seconds)
                 if error < best - 1e-9:
                     best, logs, improved = error, trial, True
         if not improved:
@@ -254,9 +263,13 @@ def fit(series: Series, net: Net, *, source: str, claim: str = "measured") -> Op
     row can be used on another fabric. ``error_fraction`` is held out: each half of the sizes
     predicted from the other half.
     """
-    lines = fit_lines(series.message_bytes, series.seconds)
+    errors = {sharpness: sum(held_out_errors(series, sharpness)) / 2 for sharpness in SHARPNESSES}
+    sharpness = min(errors, key=lambda value: (errors[value], value))
+    lines = fit_lines(series.message_bytes, series.seconds, sharpness=sharpness)
     seen = reach(net, series.group)
     parameters: dict[str, float] = {REFERENCE: float(net.software_latency_s)}
+    if sharpness != 1.0:
+        parameters[SHARPNESS] = sharpness
     for name, (overhead_s, s_per_byte) in zip(names(series, net), lines, strict=False):
         plan = ALGORITHMS[name.partition(".")[0]](series.kind, 1.0, seen)
         assert plan is not None
@@ -270,7 +283,7 @@ def fit(series: Series, net: Net, *, source: str, claim: str = "measured") -> Op
         dtype=f"n{series.group}",
         form=form_name(net.topology),
         parameters={key: float(f"{value:.4g}") for key, value in parameters.items()},
-        error_fraction=float(f"{held_out_error(series):.4g}"),
+        error_fraction=float(f"{errors[sharpness]:.4g}"),
         rows=len(series.seconds),
         source=source,
         claim=claim,
@@ -278,11 +291,59 @@ def fit(series: Series, net: Net, *, source: str, claim: str = "measured") -> Op
     )
 
 
-def held_out_error(series: Series) -> float:
-    """Mean absolute relative error of every size, predicted from the half without it."""
+def held_out_errors(series: Series, sharpness: float = 1.0) -> tuple[float, float]:
+    """Mean absolute relative error of each half of the sizes, predicted from the other half.
+
+    First the odd positions predicted from the even ones (the split of the earlier study), then back.
+    """
     errors = []
     for train in (0, 1):
-        lines = fit_lines(series.message_bytes[train::2], series.seconds[train::2])
+        sizes, seconds = series.message_bytes[train::2], series.seconds[train::2]
+        lines = fit_lines(sizes, seconds, sharpness=sharpness)
         test = slice(1 - train, None, 2)
-        errors.append(np.abs(least(lines, series.message_bytes[test]) / series.seconds[test] - 1.0))
-    return float(np.mean(np.concatenate(errors)))
+        predicted = least(lines, series.message_bytes[test], sharpness)
+        errors.append(float(np.mean(np.abs(predicted / series.seconds[test] - 1.0))))
+    return errors[0], errors[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residual:
+    """How far the shipped rows are from one measured series.
+
+    Attributes
+    ----------
+    series : Series
+        What was measured.
+    held_out_fraction : float
+        Mean absolute relative error, each half of the sizes predicted from the other.
+    machine_fraction, worst_fraction : float
+        Mean and largest absolute relative error of :func:`~tokenroof.perf.collectives.collective_s`
+        with the shipped row, all sizes.
+    """
+
+    series: Series
+    held_out_fraction: float
+    machine_fraction: float
+    worst_fraction: float
+
+
+def residual(series: Series, row: OpEfficiency, machine: Machine) -> Residual:
+    """Residuals of a shipped row through the whole path: topology, algorithms, hops, overheads.
+
+    Parameters
+    ----------
+    series : Series
+        What was measured.
+    row : OpEfficiency
+        The shipped fit of it.
+    machine : Machine
+        The chip, with ``row`` among its efficiencies.
+    """
+    predicted = collective_s(series.kind, series.message_bytes.astype(np.int64), series.group, 1, machine)
+    error = np.abs(np.asarray(predicted) / series.seconds - 1.0)
+    return Residual(
+        series=series,
+        held_out_fraction=row.error_fraction,
+        machine_fraction=float(error.mean()),
+        worst_fraction=float(error.max()),
+    )

@@ -7,6 +7,7 @@ An efficiency row of form "algorithms@<topology>" names its candidates in its pa
 
     one_shot.alpha_s, one_shot.fraction, two_shot.alpha_s, two_shot.fraction,
     ring.ll.alpha_s, ring.ll.fraction, ring.simple.alpha_s, ...
+    sharpness                     of the p-norm of latency and wires; 1 when absent
     reference_software_s          the fabric's stated software overhead when it was fitted
 
 The part before the first dot is the algorithm, the middle an implementation's protocol. Alphas
@@ -36,15 +37,17 @@ ASSUMED_FRACTION = 0.8
 0.75 to 0.9 of it for large messages on every switched fabric in the calibration data."""
 
 REFERENCE = "reference_software_s"
+SHARPNESS = "sharpness"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """One implementation of one algorithm: its overhead without hops [s] and achieved fraction."""
+    """One implementation of one algorithm: overhead without hops [s], achieved fraction, overlap."""
 
     algorithm: str
     alpha_s: Num
     fraction: Num
+    sharpness: float = 1.0
 
 
 @lru_cache(maxsize=4096)
@@ -56,6 +59,7 @@ def _parse(items: tuple[tuple[str, float], ...]) -> tuple[Candidate, ...]:
             algorithm=name.partition(".")[0],
             alpha_s=values[f"{name}.alpha_s"],
             fraction=values[f"{name}.fraction"],
+            sharpness=values.get(SHARPNESS, 1.0),
         )
         for name in names
     )
@@ -99,7 +103,9 @@ def measured(kind: str, group: int, efficiency: EfficiencySet, *, software_s: Nu
             growth = _growth(kind, efficiency, sizes, group)
     scale: Any = software_s / row.parameters[REFERENCE] * growth
     return tuple(
-        Candidate(algorithm=c.algorithm, alpha_s=c.alpha_s * scale, fraction=c.fraction)
+        Candidate(
+            algorithm=c.algorithm, alpha_s=c.alpha_s * scale, fraction=c.fraction, sharpness=c.sharpness
+        )
         for c in parse(row.parameters)
     )
 
@@ -167,7 +173,11 @@ def cheapest(
         if plan is None:
             continue
         latency_s, wire_s = plan_s(
-            plan, software_s=candidate.alpha_s, hop_latency_s=net.hop_latency_s, fraction=candidate.fraction
+            plan,
+            software_s=candidate.alpha_s,
+            hop_latency_s=net.hop_latency_s,
+            fraction=candidate.fraction,
+            sharpness=candidate.sharpness,
         )
         cost = Cost(
             algorithm=candidate.algorithm, latency_s=latency_s, wire_s=wire_s, link_bytes=plan.link_bytes

@@ -169,8 +169,10 @@ def as_num(value: Int | Num) -> Num:
     return np.asarray(value, dtype=np.float64) if isinstance(value, np.ndarray) else float(value)
 
 
-def plan_s(plan: Plan, *, software_s: Num, hop_latency_s: Num, fraction: Num) -> tuple[Num, Num]:
-    """Latency and wire time of a plan.
+def plan_s(
+    plan: Plan, *, software_s: Num, hop_latency_s: Num, fraction: Num, sharpness: float = 1.0
+) -> tuple[Num, Num]:
+    """Latency and wire time of a plan, as shares that sum to its duration.
 
     Parameters
     ----------
@@ -182,13 +184,18 @@ def plan_s(plan: Plan, *, software_s: Num, hop_latency_s: Num, fraction: Num) ->
         Of one hop. [s]
     fraction : Num
         Part of the bandwidth that the implementation reaches; switches that add can exceed 1.
+    sharpness : float
+        p of (latency^p + wire^p)^(1/p): 1 is one after the other, more is overlapped.
 
     Returns
     -------
     tuple of Num
-        Latency [s], bytes over achieved bandwidth [s].
+        Latency [s], bytes over achieved bandwidth [s]; both shortened alike when they overlap.
     """
-    return (
-        software_s + plan.hops * hop_latency_s,
-        plan.sent_bytes / (fraction * plan.bandwidth_bytes_per_s),
-    )
+    latency_s = software_s + plan.hops * hop_latency_s
+    wire_s = plan.sent_bytes / (fraction * plan.bandwidth_bytes_per_s)
+    if sharpness == 1.0:
+        return latency_s, wire_s
+    together = (latency_s**sharpness + wire_s**sharpness) ** (1.0 / sharpness)
+    kept = together / (latency_s + wire_s)
+    return latency_s * kept, wire_s * kept
