@@ -1,5 +1,6 @@
 """A user's own files: extending, layering, and every way to get a file wrong."""
 
+import json
 import os
 from pathlib import Path
 
@@ -214,6 +215,44 @@ def test_a_missing_chip_file_and_directory_are_input_errors(tmp_path):
         load().chip(str(tmp_path / "nowhere.yaml"))
     with pytest.raises(InputError, match="no catalog directory"):
         load([tmp_path / "nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not valid JSON (line 1"),
+        ('{"config": 1, "config": 2}', "'config' appears twice"),
+        ('{"config": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested deeper"),
+        ('{"config": 3}', "expected 'config' and 'stated' to hold fields"),
+        ("[]", "expected 'field: value' lines, got list"),
+    ],
+)
+def test_a_malformed_model_file_is_one_clear_line(tmp_path, text, message):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "bad.json").write_text(text)
+    with pytest.raises(CatalogError) as caught:
+        load([tmp_path]).model("bad")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_found_by_name_id_and_path(tmp_path):
+    catalog = load()
+    by_name = catalog.model("llama-3.3-70b")
+    assert catalog.model("meta-llama/Llama-3.3-70B-Instruct") is by_name
+    packaged = json.loads((catalog.directories[0] / "models" / "llama-3.3-70b.json").read_text())
+    folder = tmp_path / "My-Llama"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(packaged["config"]))
+    for given in (folder, folder / "config.json"):
+        model = catalog.model(str(given))
+        assert model.name == "my-llama"
+        assert model.layers == by_name.layers
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "plain.json").write_text(json.dumps(packaged["config"]))
+    assert load([tmp_path]).model("plain").layers == by_name.layers
+    with pytest.raises(UnknownNameError, match=r"unknown model 'lama-3\.3-70b'"):
+        catalog.model("lama-3.3-70b")
 
 
 def test_names_in_tables_are_lower_case(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -90,20 +91,43 @@ def read_text(path: Path) -> str:
     return text
 
 
+def _read_yaml(path: Path, text: str) -> object:
+    _check_depth(path, text)
+    loaded: object = yaml.load(text, Loader=_StrictLoader)
+    return loaded
+
+
+def _read_json(text: str) -> object:
+    loaded: object = json.loads(text, object_pairs_hook=_unique)
+    return loaded
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _Duplicate(f"{key!r} appears twice")
+        found[key] = value
+    return found
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """The top-level mapping of a YAML (or JSON) catalog file.
 
     Raises
     ------
     CatalogError
-        As :func:`read_text`; or not YAML, a key twice, nested too deep, or not a mapping of names.
+        As :func:`read_text`; or not YAML or JSON, a key twice, nested too deep, or not a mapping of names.
     """
     text = read_text(path)
     try:
-        _check_depth(path, text)
-        loaded = yaml.load(text, Loader=_StrictLoader)
+        loaded = _read_json(text) if path.suffix == ".json" else _read_yaml(path, text)
     except _Duplicate as error:
         raise CatalogError(f"{path}: {error}. Keep one of the two.") from None
+    except json.JSONDecodeError as error:
+        raise CatalogError(f"{path}: not valid JSON (line {error.lineno}: {error.msg}).") from None
+    except RecursionError:  # from the JSON parser; the depth of YAML is checked before parsing
+        raise CatalogError(f"{path}: nested deeper than {MAX_DEPTH} levels. Flatten it.") from None
     except yaml.YAMLError as error:
         raise CatalogError(f"{path}: not valid YAML ({_yaml_problem(error)}).") from None
     except ValueError as error:  # an impossible date such as 2026-13-45
