@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 from pathlib import Path
 from statistics import mean
 
@@ -32,3 +33,22 @@ def test_the_accuracy_page_tells_the_error_of_the_shipped_rows() -> None:
     held_out = f"{100 * mean(row.error_fraction for row in series):.1f} %"
     assert f"| all | all | {len(series)} | {held_out} |" in text
     assert held_out in (DOCS / "model" / "network.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "cost.money",
+        "cost.energy",
+        "cost.carbon",
+        "cost.value",
+        "perf.collectives.dispatch",
+        "perf.collectives.rows",
+        "perf.collectives.topology.torus",
+        "perf.collectives.topology.fat_tree",
+    ],
+)
+def test_examples_in_docstrings_hold(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"tokenroof.{module}"))
+    assert result.failed == 0
+    assert result.attempted >= 1
