@@ -11,23 +11,22 @@ from typing import Any, TypeGuard
 
 import yaml
 
+try:  # PyYAML built with libyaml parses ten times faster
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:
+    from yaml import SafeLoader  # type: ignore[assignment]
+
 from tokenroof.errors import CatalogError
 
 MAX_BYTES = 2_000_000  # the largest packaged file is 60 kB; more than this is not a catalog file
 MAX_DEPTH = 20
 
 
-def _loader_base() -> type[Any]:
-    """The C parser where PyYAML was built with libyaml (ten times faster), else the Python one."""
-    loader: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return loader
-
-
 class _Duplicate(Exception):  # noqa: N818 - internal signal, turned into CatalogError below
     pass
 
 
-class _StrictLoader(_loader_base()):  # type: ignore[misc]
+class _StrictLoader(SafeLoader):
     """YAML without silent overwriting: a key that appears twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

@@ -267,7 +267,6 @@ class EngineFile(_Strict):
     exposed_collective_fraction: Count
     kernels: str
     extra: Named = {}
-    notes: tuple[str, ...] = ()
 
 
 class SourceFile(_Strict):
