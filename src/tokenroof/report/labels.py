@@ -1,0 +1,176 @@
+"""How estimates and metrics are called and ordered on every face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenroof.deploy.core import Estimate, Metric, Pool, Role
+from tokenroof.graph.core import Parallel
+from tokenroof.report.human import human, share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How a metric is shown: its label, which way is better ("" = neither), who names the unit."""
+
+    label: str
+    better: Literal["low", "high", ""] = ""
+    unit_in_label: bool = False
+    percent: bool = False
+
+
+def _low(label: str) -> Shown:
+    return Shown(label=label, better="low")
+
+
+def _high(label: str) -> Shown:
+    return Shown(label=label, better="high", unit_in_label=True)
+
+
+def _low(label: str) -> Shown:
+    return Shown(label=label, better="low")
+
+
+def _rate(label: str) -> Shown:
+    return Shown(label=label, better="high", unit_in_label=True)
+
+
+METRICS: dict[str, Shown] = {
+    "chips": Shown(label="chips", unit_in_label=True),
+    "prefill_s": _low("prefill of one prompt"),
+    "ttft_s": _low("time to first token"),
+    "waiting_s": _low("wait for prompts in front"),
+    "kv_transfer_s": _low("hand-off of the cache"),
+    "tpot_s": _low("time per output token"),
+    "decode_step_s": _low("one decode step"),
+    "e2e_s": _low("end to end"),
+    "output_tokens_per_s_per_user": _rate("output tokens/s per user"),
+    "output_tokens_per_s_per_chip": _rate("output tokens/s per chip"),
+    "total_tokens_per_s_per_chip": _rate("total tokens/s per chip"),
+    "output_tokens_per_s": _rate("output tokens/s, all chips"),
+    "requests_per_s": _rate("requests per second"),
+    "max_batch": _rate("sequences that fit"),
+    "mfu_fraction": Shown(label="arithmetic used, of peak", better="high", percent=True),
+    "usd_per_hour": _low("price of the deployment"),
+    "usd_per_mtok_input": _low("cost of input"),
+    "usd_per_mtok_output": _low("cost of output"),
+    "usd_per_mtok_total": _low("cost, all tokens"),
+    "power_w_per_chip": _low("power of a chip"),
+    "energy_j_per_output_token": _low("energy per output token"),
+    "facility_energy_j_per_output_token": _low("the same at the meter"),
+    "energy_j_per_token": _low("energy, all tokens"),
+    "gco2e_per_mtok_operational": _low("carbon, operation"),
+    "gco2e_per_mtok_embodied": _low("carbon, embodied"),
+}
+"""Every metric that the package knows, in reading order."""
+
+
+def metric_label(identifier: str) -> str:
+    """Label of a metric; one that this page does not know goes by its identifier."""
+    return METRICS[identifier].label if identifier in METRICS else identifier
+
+
+def metric_text(identifier: str, metric: Metric) -> str:
+    """A metric's value as people read it; its unit is left to the label where the label has it."""
+    shown = METRICS.get(identifier, Shown(label=identifier))
+    if shown.percent:
+        return share(metric.value)
+    return human(metric.value, "" if shown.unit_in_label else metric.unit)
+
+
+def metric_ids(estimates: Iterable[Estimate]) -> tuple[str, ...]:
+    """Every metric that any estimate has, known ones first and in reading order."""
+    present = list(dict.fromkeys(key for estimate in estimates for key in estimate.metrics))
+    known = [key for key in METRICS if key in present]
+    return (*known, *(key for key in present if key not in METRICS))
+
+
+def layout(parallel: Parallel) -> str:
+    """A sharding in short, ways of one left out: "tp4 pp2"; a single chip is "1 chip"."""
+    ways = [
+        f"{name}{count}"
+        for name, count in (
+            ("tp", parallel.tp),
+            ("pp", parallel.pp),
+            ("dp", parallel.dp),
+            ("ep", parallel.ep),
+            ("cp", parallel.cp),
+        )
+        if count > 1
+    ]
+    return " ".join(ways) or "tp1"
+
+
+def pool_chips(pool: Pool) -> int:
+    """Chips of a pool, all replicas together."""
+    return pool.parallel.chips * pool.replicas
+
+
+def num_chips(estimate: Estimate) -> int:
+    """Chips of the whole deployment."""
+    return sum(pool_chips(pool) for pool in estimate.deployment.pools)
+
+
+def pool_line(pool: Pool) -> str:
+    """A pool in one line: "4 x h100, tp4, vllm"."""
+    role = "" if pool.role is Role.BOTH else f"{pool.role}: "
+    return f"{role}{pool_chips(pool)} x {pool.chip.name}, {layout(pool.parallel)}, {pool.engine.name}"
+
+
+def deployment_line(estimate: Estimate) -> str:
+    """All pools of an estimate in one line."""
+    return " + ".join(pool_line(pool) for pool in estimate.deployment.pools)
+
+
+def short_name(estimate: Estimate) -> str:
+    """The label the caller gave, or the chips and layout."""
+    if estimate.label:
+        return estimate.label
+    return " + ".join(f"{pool_chips(pool)} x {pool.chip.name}" for pool in estimate.deployment.pools)
+
+
+def short_names(estimates: Sequence[Estimate]) -> tuple[str, ...]:
+    """One distinct name per estimate; twins get their layout, then a number."""
+    names = [short_name(estimate) for estimate in estimates]
+    layouts = [layout(estimate.deployment.pools[0].parallel) for estimate in estimates]
+    concurrencies = [f"c{estimate.concurrency}" for estimate in estimates]
+    numbers = [f"#{i + 1}" for i in range(len(estimates))]
+    for additions in (layouts, concurrencies, numbers):
+        twins = {name for name in names if names.count(name) > 1}
+        names = [
+            f"{name} {addition}" if name in twins else name
+            for name, addition in zip(names, additions, strict=True)
+        ]
+    return tuple(names)
+
+
+def formats_line(estimate: Estimate) -> str:
+    """Number formats in one line; those equal to the weights' are left out."""
+    p = estimate.deployment.precision
+    parts = [f"weights {p.weights}"]
+    if p.experts != p.weights:
+        parts.append(f"experts {p.experts}")
+    if p.activations != p.weights:
+        parts.append(f"activations {p.activations}")
+    parts.append(f"kv {p.kv}")
+    return ", ".join(parts)
+
+
+def workload_line(estimate: Estimate) -> str:
+    """The load in one line."""
+    shape = estimate.shape
+    seqs = f"{estimate.concurrency} sequence{'s' if estimate.concurrency != 1 else ''} at once"
+    return f"{shape.isl_tokens:,} tokens in, {shape.osl_tokens:,} out, {seqs}"
+
+
+def common(lines: Iterable[str]) -> str:
+    """The one line that all share, or all distinct ones joined."""
+    return "; ".join(dict.fromkeys(lines))
+
+
+def headline(estimates: Sequence[Estimate]) -> str:
+    """Model and load of an answer in one line."""
+    models = common(estimate.deployment.model.name for estimate in estimates)
+    return f"{models}: {common(workload_line(estimate) for estimate in estimates)}"

@@ -1,0 +1,235 @@
+"""Tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tokenroof.deploy.core import Estimate, Phase
+from tokenroof.report.human import human, limit_name, share
+from tokenroof.report.labels import (
+    METRICS,
+    formats_line,
+    headline,
+    layout,
+    metric_ids,
+    metric_label,
+    metric_text,
+    short_names,
+)
+
+_DASH = "-"
+
+
+def grid(title: str) -> Table:
+    """An empty table in the house style."""
+    return Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD
+    )
+
+
+def comparison(estimates: Sequence[Estimate]) -> Table:
+    """Estimates side by side, one column each; the best of each line is bold.
+
+    Parameters
+    ----------
+    estimates : sequence of Estimate
+        One per chip or layout.
+    """
+    table = grid(headline(estimates))
+    table.add_column("")
+    for name in short_names(estimates):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_row("layout", *(_layouts(estimate) for estimate in estimates))
+    table.add_row("engine", *(_engines(estimate) for estimate in estimates))
+    table.add_row(
+        "formats", *(Text(formats_line(e).replace(", ", "\n")) for e in estimates), end_section=True
+    )
+    for i, key in enumerate(metric_ids(estimates)):
+        best = best_value(estimates, key)
+        cells = (_metric_cell(estimate, key, best, first=i == 0) for estimate in estimates)
+        table.add_row(metric_label(key), *cells)
+    if any(estimate.phases for estimate in estimates):
+        table.add_section()
+    for phase in ("prefill", "decode"):
+        if any(phase in estimate.phases for estimate in estimates):
+            table.add_row(f"{phase} is limited by", *(_limit_cell(estimate, phase) for estimate in estimates))
+            table.add_row(f"{phase} MFU / MBU", *(_utilisation(estimate, phase) for estimate in estimates))
+    return table
+
+
+def best_value(estimates: Sequence[Estimate], key: str) -> float | None:
+    """The best value of a metric when there is something to compare, else None."""
+    better = METRICS[key].better if key in METRICS else ""
+    values = [estimate.metrics[key].value for estimate in estimates if key in estimate.metrics]
+    if not better or len(values) < 2 or len(set(values)) < 2:
+        return None
+    return min(values) if better == "low" else max(values)
+
+
+def _layouts(estimate: Estimate) -> Text:
+    text = ", ".join(layout(pool.parallel) for pool in estimate.deployment.pools)
+    return Text(text + (" (projection)" if is_projection(estimate) else ""))
+
+
+def _engines(estimate: Estimate) -> Text:
+    return Text(", ".join(dict.fromkeys(pool.engine.name for pool in estimate.deployment.pools)))
+
+
+def is_projection(estimate: Estimate) -> bool:
+    """Whether any chip of the deployment does not exist (yet)."""
+    return any(pool.chip.projection for pool in estimate.deployment.pools)
+
+
+def _metric_cell(estimate: Estimate, key: str, best: float | None, *, first: bool) -> Text:
+    if estimate.infeasible is not None:
+        return Text("infeasible" if first else _DASH, style="red")
+    if key not in estimate.metrics:
+        return Text(_DASH)
+    metric = estimate.metrics[key]
+    return Text(metric_text(key, metric), style="bold green" if metric.value == best else "")
+
+
+def limit_share(phase: Phase) -> float:
+    """Part of a phase's time that its limiting resource bounds."""
+    return phase.by_limit_s[phase.limit] / phase.time_s
+
+
+def _limit_cell(estimate: Estimate, name: str) -> Text:
+    if name not in estimate.phases:
+        return Text(_DASH)
+    phase = estimate.phases[name]
+    return Text(f"{limit_name(phase.limit)} {share(limit_share(phase))}")
+
+
+def _utilisation(estimate: Estimate, name: str) -> Text:
+    if name not in estimate.phases:
+        return Text(_DASH)
+    phase = estimate.phases[name]
+    return Text(f"{share(phase.mfu_fraction)} / {share(phase.mbu_fraction)}")
+
+
+def infeasible(estimates: Sequence[Estimate]) -> Table | None:
+    """What cannot be, with the two numbers that clash; None when everything can."""
+    rows = [(n, e) for n, e in zip(short_names(estimates), estimates, strict=True) if e.infeasible]
+    if not rows:
+        return None
+    table = grid("Infeasible")
+    for column in ("", "need", "have", "reason"):
+        table.add_column(column, overflow="fold")
+    for name, estimate in rows:
+        problem = estimate.infeasible
+        assert problem is not None
+        numbers = (human(problem.need, problem.unit), human(problem.have, problem.unit))
+        table.add_row(name, *(numbers if problem.unit else (_DASH, _DASH)), Text(problem.reason))
+    return table
+
+
+def operators(phase: Phase, *, title: str) -> Table:
+    """Every operator of a phase: time, share, limit, work, how near to the peak."""
+    table = grid(title)
+    table.add_column("operator")
+    for column in ("runs", "time", "share"):
+        table.add_column(column, justify="right")
+    table.add_column("limited by")
+    for column in ("arithmetic", "traffic", "flop/byte", "of peak"):
+        table.add_column(column, justify="right")
+    for op in sorted(phase.ops, key=lambda row: -row.time_s):
+        moved = op.bytes if op.bytes else op.message_bytes
+        table.add_row(
+            op.name,
+            f"{op.count:,}",
+            human(op.time_s, "s"),
+            share(op.share_fraction),
+            limit_name(op.limit),
+            human(op.flop, "flop") if op.flop else _DASH,
+            human(moved, "bytes") if moved else _DASH,
+            human(op.intensity_flop_per_byte) if op.flop else _DASH,
+            share(op.achieved_flop_per_s / op.peak_flop_per_s) if op.flop else _DASH,
+        )
+    host = phase.time_s - sum(op.time_s for op in phase.ops)
+    if host > 1e-3 * phase.time_s:
+        table.add_row(
+            "host and gaps",
+            _DASH,
+            human(host, "s"),
+            share(host / phase.time_s),
+            "host overhead",
+            *[_DASH] * 4,
+        )
+    return table
+
+
+def limits(estimates: Sequence[Estimate]) -> Table:
+    """Time of each phase by limiting resource, one line per estimate and phase."""
+    names = list(dict.fromkeys(k for e in estimates for p in e.phases.values() for k in p.by_limit_s))
+    table = grid("Where the time goes")
+    table.add_column("")
+    table.add_column("phase")
+    table.add_column("time", justify="right")
+    for name in names:
+        table.add_column(limit_name(name), justify="right")
+    for label, estimate in zip(short_names(estimates), estimates, strict=True):
+        for phase in estimate.phases.values():
+            cells = (human(phase.by_limit_s[n], "s") if phase.by_limit_s.get(n) else _DASH for n in names)
+            table.add_row(label, phase.name, human(phase.time_s, "s"), *cells)
+    return table
+
+
+def memory(estimate: Estimate, *, title: str = "Memory of one chip") -> Table | None:
+    """The capacity waterfall: each slab, and the running sum in its tier."""
+    capacity = estimate.capacity
+    if capacity is None:
+        return None
+    table = grid(title)
+    table.add_column("tier")
+    table.add_column("what")
+    table.add_column("size", justify="right")
+    table.add_column("sum", justify="right")
+    table.add_column("note", overflow="fold")
+    total: dict[str, float] = {}
+    for item in capacity.items:
+        total[item.tier] = total.get(item.tier, 0.0) + item.bytes
+        table.add_row(
+            item.tier,
+            item.name,
+            human(item.bytes, "bytes"),
+            human(total[item.tier], "bytes"),
+            Text(item.note),
+        )
+    return table
+
+
+def lines(title: str, texts: Sequence[str]) -> Text:
+    """A heading and one bullet per text."""
+    text = Text(title, style="bold")
+    for line in texts:
+        text.append(f"\n  - {line}", style="not bold")
+    return text
+
+
+def assumptions(estimates: Sequence[Estimate]) -> tuple[str, ...]:
+    """Distinct assumptions of all estimates, projections first."""
+    found = dict.fromkeys(line for estimate in estimates for line in estimate.assumptions)
+    return tuple(sorted(found, key=lambda line: not line.startswith("projection")))
+
+
+def sources(estimates: Sequence[Estimate]) -> tuple[str, ...]:
+    """Distinct sources of all estimates, sorted."""
+    return tuple(sorted({line for estimate in estimates for line in estimate.sources}))
+
+
+def answer(estimates: Sequence[Estimate]) -> RenderableType:
+    """What ``tokenroof estimate`` prints: the comparison, what cannot be, what was assumed."""
+    parts: list[RenderableType] = [comparison(estimates)]
+    problems = infeasible(estimates)
+    if problems is not None:
+        parts.append(problems)
+    assumed = assumptions(estimates)
+    if assumed:
+        parts.append(lines("Assumptions", assumed))
+    return Group(*parts)
