@@ -9,7 +9,7 @@ from tokenroof.catalog.catalog import Catalog
 from tokenroof.cost.basis import CostBasis
 from tokenroof.deploy.accounts import Spending
 from tokenroof.deploy.capacity import memory_problem
-from tokenroof.deploy.colocated import table_of
+from tokenroof.deploy.colocated import prefill_steps, table_of
 from tokenroof.deploy.core import Capacity, Deployment, Estimate, Infeasible, Metric, Phase, Pool
 from tokenroof.deploy.defaults import DEFAULT_CONCURRENCY, default_concurrency, nearest_fit
 from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding
@@ -24,6 +24,7 @@ from tokenroof.deploy.provenance import (
 )
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Batch
+from tokenroof.perf.compile import Samples
 from tokenroof.perf.step import step_time
 from tokenroof.workload.core import RequestShape
 
@@ -109,25 +110,23 @@ def chosen_sequences(
     return chosen * pool.replicas, chosen, (f"concurrency: {chosen} sequences per replica, {why}",)
 
 
-def decode_work(question: Question, pool: Pool, seqs: int) -> Work:
-    """One generation step of ``seqs`` sequences at the mean context."""
-    model = question.deployment.model
-    table = table_of(pool, model, question.deployment.precision, question.plan)
-    step = table.evaluate(decoding(model, seqs, question.plan.context_tokens))
+def decode_work(pool: Pool, step: Samples) -> Work:
+    """What one generation step takes."""
     return Work(dynamic_j=float(step.energy_j) * pool.parallel.stage_chips, compute_s=float(step.compute_s))
 
 
-def prefill_work(question: Question, pool: Pool) -> Work:
-    """One prompt, as a share of as many as keep every data parallel rank busy."""
-    ranks = pool.parallel.dp
-    table = table_of(pool, question.deployment.model, question.deployment.precision, question.plan)
-    sizes = chunk_sizes(question.shape.isl_tokens, pool.engine.max_num_batched_tokens)
-    steps = table.evaluate(
-        chunk_batch(question.shape, sizes, prompts=ranks, query_tokens=question.plan.query_tokens)
-    )
+def prefill_work(question: Question, pool: Pool, alone: Samples) -> Work:
+    """What one prompt takes, as a share of as many as keep every data parallel rank busy.
+
+    ``alone`` are the steps of one prompt on an idle replica.
+    """
+    ranks, deployment = pool.parallel.dp, question.deployment
+    if ranks > 1:
+        table = table_of(pool, deployment.model, deployment.precision, question.plan)
+        alone = prefill_steps(pool, table, question.shape, ranks)
     return Work(
-        dynamic_j=float(steps.energy_j.sum()) * pool.parallel.stage_chips / ranks,
-        compute_s=float(steps.compute_s.sum()) / ranks,
+        dynamic_j=float(alone.energy_j.sum()) * pool.parallel.stage_chips / ranks,
+        compute_s=float(alone.compute_s.sum()) / ranks,
     )
 
 

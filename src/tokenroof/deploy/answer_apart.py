@@ -45,8 +45,8 @@ def answer(
     if problem is not None:
         return infeasible(question, problem, whole, memory)
     micro_batch = decode_micro_batch(apart, decode)
-    decode_j = plan.steps * decode_work(question, decode, micro_batch).dynamic_j / micro_batch
-    dynamic_j = (prefill_work(question, prefill).dynamic_j, decode_j)
+    decode_j = plan.steps * decode_work(decode, apart.step).dynamic_j / micro_batch
+    dynamic_j = (prefill_work(question, prefill, apart.prompt).dynamic_j, decode_j)
     usages = tuple(
         _usage(question, pool, apart, spent, prefills=index == 0)
         for index, (pool, spent) in enumerate(zip((prefill, decode), dynamic_j, strict=True))

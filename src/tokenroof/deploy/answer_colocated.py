@@ -37,7 +37,8 @@ def answer(question: Question, pool: Pool, concurrency: int | None, batch: int |
         return infeasible(question, problem, whole, memory)
     served = serve(pool, deployment.model, deployment.precision, shape, plan, sequences)
     requests_per_s = served.requests_per_s * whole / sequences
-    decode, prefill = decode_work(question, pool, served.micro_batch), prefill_work(question, pool)
+    decode = decode_work(pool, served.decode_step)
+    prefill = prefill_work(question, pool, served.idle_prefill)
     chips = pool.parallel.chips * pool.replicas
     usage = _usage(question, pool, served, decode, prefill, requests_per_s)
     metrics = {

@@ -17,6 +17,7 @@ from tokenroof.deploy.schedule import (
     prompts_together,
     separate_pace,
 )
+from tokenroof.perf.compile import Samples, no_samples
 from tokenroof.perf.table import StepTable, compile_table
 from tokenroof.workload.core import RequestShape
 
@@ -29,6 +30,8 @@ class Served:
     ----------
     idle_prefill_s : float
         One prompt alone. [s]
+    idle_prefill, decode_step : Samples
+        The steps of that prompt, and one generation step at the mean context.
     decode_step_s : float
         One generation step of ``micro_batch`` sequences without prompts, mean over the answer. [s]
     ttft_s, waiting_s, tpot_s, e2e_s : float
@@ -42,6 +45,8 @@ class Served:
     """
 
     idle_prefill_s: float
+    idle_prefill: Samples
+    decode_step: Samples
     decode_step_s: float
     ttft_s: float
     waiting_s: float
@@ -70,22 +75,21 @@ def micro_batches(sequences: int, stages: int) -> tuple[int, int]:
     return -(-sequences // in_flight), in_flight
 
 
-def generation_step_s(
-    table: StepTable, model: ModelSpec, shape: RequestShape, plan: Plan, seqs: int
+def mean_step_s(
+    table: StepTable, shape: RequestShape, plan: Plan, seqs: int, *, mean_context_s: float
 ) -> float:
-    """Mean time of a generation step of ``seqs`` sequences over the growing answer. [s]"""
-    if plan.grows and plan.steps > 0:
-        return table.decode_sum_steps_s(seqs, shape.isl_tokens, plan.steps) / plan.steps
-    return float(table.step_s(decoding(model, seqs, plan.context_tokens)))
+    """Mean time of a generation step over the growing answer, from the step at the mean context. [s]"""
+    if not plan.grows or plan.steps == 0:
+        return mean_context_s
+    summed = table.decode_attention_sum_s(seqs, shape.isl_tokens, plan.steps) / plan.steps
+    return mean_context_s - table.decode_attention_s(seqs, plan.context_tokens) + summed
 
 
-def idle_prefill_s(pool: Pool, table: StepTable, shape: RequestShape, prompts: int = 1) -> float:
-    """Prefill of ``prompts`` prompts alone, chunk after chunk. [s]"""
+def prefill_steps(pool: Pool, table: StepTable, shape: RequestShape, prompts: int = 1) -> Samples:
+    """Prefill of ``prompts`` prompts alone, chunk after chunk: one entry per step."""
     room = pool.engine.max_num_batched_tokens // max(1, -(-prompts // pool.parallel.dp))
-    batch = chunk_batch(
-        shape, chunk_sizes(shape.isl_tokens, room), prompts=prompts, query_tokens=table.decode_tokens
-    )
-    return float(np.sum(table.step_s(batch)))
+    sizes = chunk_sizes(shape.isl_tokens, room)
+    return table.evaluate(chunk_batch(shape, sizes, prompts=prompts, query_tokens=table.decode_tokens))
 
 
 def serve(
@@ -111,8 +115,9 @@ def serve(
     """
     table = table_of(pool, model, precision, plan)
     seqs, in_flight = micro_batches(sequences, pool.parallel.pp)
-    pure_s = generation_step_s(table, model, shape, plan, seqs)
-    alone_s = idle_prefill_s(pool, table, shape) if plan.prompt_tokens else 0.0
+    step = table.evaluate(decoding(model, seqs, plan.context_tokens))
+    pure_s = mean_step_s(table, shape, plan, seqs, mean_context_s=float(step.time_s))
+    alone = prefill_steps(pool, table, shape) if plan.prompt_tokens else no_samples((1,))
     if not plan.prompt_tokens:
         pace = separate_pace(
             sequences=seqs, decode_steps=plan.steps, prompts=1.0, prefill_s=0.0, step_s=pure_s
@@ -126,7 +131,9 @@ def serve(
     rest_s = (plan.steps - plan.first_steps) * step_s
     after_first = shape.osl_tokens - 1
     return Served(
-        idle_prefill_s=alone_s,
+        idle_prefill_s=float(alone.time_s.sum()),
+        idle_prefill=alone,
+        decode_step=step,
         decode_step_s=pure_s,
         ttft_s=ttft_s,
         waiting_s=float(pace.waiting_s),
@@ -183,6 +190,6 @@ def _separate(
         sequences=seqs,
         decode_steps=plan.steps,
         prompts=float(prompts),
-        prefill_s=idle_prefill_s(pool, table, shape, prompts),
+        prefill_s=float(prefill_steps(pool, table, shape, prompts).time_s.sum()),
         step_s=pure_s,
     )

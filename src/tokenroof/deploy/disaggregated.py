@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tokenroof.catalog.model import ModelSpec, Precision
-from tokenroof.deploy.colocated import idle_prefill_s, micro_batches, table_of
+from tokenroof.deploy.colocated import micro_batches, prefill_steps, table_of
 from tokenroof.deploy.core import Pool
 from tokenroof.deploy.generation import Plan, decoding
 from tokenroof.deploy.handoff import handoff_s
+from tokenroof.perf.compile import Samples
 from tokenroof.workload.core import RequestShape
 
 
@@ -30,6 +32,8 @@ class Apart:
         Of the deployment. [1/s]
     decoding : int
         Sequences that decode at any time, all replicas together.
+    prompt, step : Samples
+        The steps of one prompt's prefill, and one decode step.
     """
 
     prefill_s: float
@@ -41,6 +45,8 @@ class Apart:
     e2e_s: float
     requests_per_s: float
     decoding: int
+    prompt: Samples
+    step: Samples
 
 
 def serve_apart(
@@ -56,56 +62,55 @@ def serve_apart(
 
     Notes
     -----
-    With ``n`` sequences decoding, decode finishes ``n / (steps * step(n))`` requests per second, but
-    not more than the prefill pool yields. The number decoding is the one at which prefill, hand-off
-    and decode together hold ``concurrency`` requests (Little's law); found by trying all.
+    With ``n`` sequences decoding, decode finishes ``n / (steps * step(n))`` requests per second. Unless
+    that is more than the prefill pool yields, ``n`` is the number at which prefill, hand-off and decode
+    together hold ``concurrency`` requests (Little's law); else prompts queue, and ``n`` is what the
+    prefill pool can feed.
     """
-    table = table_of(decode, model, precision, plan)
-    prefill_s = idle_prefill_s(prefill, table_of(prefill, model, precision, plan), shape)
-    transfer_s = handoff_s(prefill, decode, model, precision, shape.isl_tokens)
-    most_per_s = prefill.replicas / prefill_s
-    if plan.steps == 0:
-        before_s = prefill_s + transfer_s
-        rate = min(concurrency / before_s, most_per_s)
-        return Apart(
-            prefill_s=prefill_s,
-            transfer_s=transfer_s,
-            waiting_s=concurrency / rate - before_s,
-            decode_step_s=float(table.step_s(decoding(model, 1, plan.context_tokens))),
-            ttft_s=before_s,
-            tpot_s=float(table.step_s(decoding(model, 1, plan.context_tokens))),
-            e2e_s=concurrency / rate,
-            requests_per_s=rate,
-            decoding=0,
-        )
+    ranks = prefill.parallel.dp
+    prefill_table = table_of(prefill, model, precision, plan)
+    prompt = prefill_steps(prefill, prefill_table, shape)
+    prefill_s = float(prompt.time_s.sum())
+    together_s = float(prefill_steps(prefill, prefill_table, shape, ranks).time_s.sum())
+    fed_per_s = prefill.replicas * ranks * min(concurrency, prefill.parallel.pp) / together_s
+    before_s = prefill_s + handoff_s(prefill, decode, model, precision, shape.isl_tokens)
     counts = np.arange(1, concurrency + 1)
     per_replica = -(-counts // decode.replicas)
-    stages = np.minimum(per_replica, decode.parallel.pp)
-    step_s = np.asarray(table.step_s(decoding(model, -(-per_replica // stages), plan.context_tokens)))
-    rate_per_s = counts / (plan.steps * step_s)
-    held = counts + rate_per_s * (prefill_s + transfer_s)
-    possible = (rate_per_s <= most_per_s) & (held <= concurrency + 0.5)
-    index = int(np.flatnonzero(possible)[-1]) if possible.any() else 0
-    step = float(step_s[index])
-    rate = min(float(rate_per_s[index]), most_per_s)
-    stay = concurrency / rate
-    waiting_s = max(stay - prefill_s - transfer_s - plan.steps * step, 0.0)
-    bottleneck = float(rate_per_s[min(index + 1, concurrency - 1)]) > most_per_s
-    waiting_s = waiting_s if bottleneck else 0.0
-    ttft_s = prefill_s + transfer_s + plan.first_steps * step
-    rest_s = (plan.steps - plan.first_steps) * step
-    e2e_s = waiting_s + ttft_s + rest_s
+    micro = -(-per_replica // np.minimum(per_replica, decode.parallel.pp))
+    steps = table_of(decode, model, precision, plan).evaluate(decoding(model, micro, plan.context_tokens))
+    stay_s = plan.steps * steps.time_s
+    if plan.steps:
+        rate_per_s = counts / stay_s
+        index = _last(counts + rate_per_s * before_s <= concurrency)
+        saturated = concurrency / (before_s + stay_s[index]) > fed_per_s
+        index = _last(rate_per_s <= fed_per_s) if saturated else index
+    else:
+        index, saturated = 0, concurrency / before_s > fed_per_s
+    own_s = before_s + float(stay_s[index])
+    requests_per_s = fed_per_s if saturated else concurrency / own_s
+    step = Samples(*(array[index] for array in steps))
+    first_s = plan.first_steps * float(step.time_s)
+    rest_s = float(stay_s[index]) - first_s
+    after_first = shape.osl_tokens - 1
     return Apart(
         prefill_s=prefill_s,
-        transfer_s=transfer_s,
-        waiting_s=waiting_s,
-        decode_step_s=step,
-        ttft_s=ttft_s,
-        tpot_s=rest_s / max(shape.osl_tokens - 1, 1),
-        e2e_s=e2e_s,
-        requests_per_s=min(concurrency / e2e_s, most_per_s),
-        decoding=int(counts[index]),
+        transfer_s=before_s - prefill_s,
+        waiting_s=max(concurrency / requests_per_s - own_s, 0.0),
+        decode_step_s=float(step.time_s),
+        ttft_s=before_s + first_s,
+        tpot_s=rest_s / after_first if after_first and rest_s else float(step.time_s),
+        e2e_s=concurrency / requests_per_s,
+        requests_per_s=requests_per_s,
+        decoding=int(counts[index]) if plan.steps else 0,
+        prompt=prompt,
+        step=step,
     )
+
+
+def _last(possible: npt.NDArray[np.bool_]) -> int:
+    """Index of the last true element, 0 when there is none."""
+    found = np.flatnonzero(possible)
+    return int(found[-1]) if found.size else 0
 
 
 def decode_micro_batch(apart: Apart, decode: Pool) -> int:

@@ -92,11 +92,12 @@ def mixed_schedule(
     full = rate * (prompt + steps) > budget
     rate = np.where(full, budget / (prompt + steps), rate)
     together = np.where(full, (budget - rate * steps) * chunks / prompt, rate * chunks)
-    prompts = np.clip(np.rint(together), 1.0, seqs)
+    prompts = np.minimum(np.maximum(np.rint(together), 1.0), seqs)
     mixed = np.where(full, 1.0, np.minimum(rate * chunks / prompts, 1.0))
     stay = seqs / rate
     waiting = np.where(full, np.maximum(stay - steps - chunks, 0.0), 0.0)
-    shared = np.clip((mixed * (stay - waiting) - chunks) / np.maximum(steps, 1.0), 0.0, 1.0)
+    shared = (mixed * (stay - waiting) - chunks) / np.maximum(steps, 1.0)
+    shared = np.minimum(np.maximum(shared, 0.0), 1.0)
     return MixedSchedule(
         chunks=chunks.astype(np.int64),
         prompts=prompts.astype(np.int64),

@@ -174,41 +174,45 @@ class StepTable:
             )
         )
 
-    def decode_sum_steps_s(self, seqs: int, first_context: int, steps: int) -> float:
-        """Time of ``steps`` decode steps in which every sequence grows by one token a step. [s]
+    def decode_attention_s(self, seqs: int, context: int) -> float:
+        """Time of decode attention alone, ``seqs`` sequences of ``context`` cached tokens each. [s]"""
+        rank_seqs = -(-seqs // self.parallel.dp)
+        return self._sum_to(rank_seqs, context) - self._sum_to(rank_seqs, context - 1)
 
-        The first step sees ``first_context`` cached tokens per sequence. Closed form: only decode
-        attention changes, and it is linear between knots.
+    def decode_attention_sum_s(self, seqs: int, first_context: int, steps: int) -> float:
+        """Decode attention summed over ``steps`` steps in which every sequence grows by one token. [s]
+
+        The first step sees ``first_context`` cached tokens per sequence. Closed form, since the time is
+        linear between knots; nothing else of a decode step depends on the context.
         """
+        rank_seqs = -(-seqs // self.parallel.dp)
+        last = first_context + steps - 1
+        return self._sum_to(rank_seqs, last) - self._sum_to(rank_seqs, first_context - 1)
+
+    def decode_sum_steps_s(self, seqs: int, first_context: int, steps: int) -> float:
+        """Time of ``steps`` decode steps in which every sequence grows by one token a step. [s]"""
         if steps < 1:
             return 0.0
-        rank_seqs = -(-seqs // self.parallel.dp)
-        attention_s = self._sum_to(rank_seqs, first_context + steps - 1) - self._sum_to(
-            rank_seqs, first_context - 1
-        )
-        first_s = self._sum_to(rank_seqs, first_context) - self._sum_to(rank_seqs, first_context - 1)
-        rest_s = float(self.decode_step_s(seqs, first_context)) - first_s
-        return steps * rest_s + attention_s
+        first_s = float(self.decode_step_s(seqs, first_context))
+        rest_s = first_s - self.decode_attention_s(seqs, first_context)
+        return steps * rest_s + self.decode_attention_sum_s(seqs, first_context, steps)
 
     def _sum_to(self, rank_seqs: int, context: int) -> float:
         """Time of decode attention summed over contexts 0..context. [s]"""
         if context < 0:
             return 0.0
-        low = int(np.clip(np.searchsorted(self.seqs, rank_seqs, side="right") - 1, 0, self.seqs.size - 2))
+        low = min(int(self.seqs.searchsorted(rank_seqs, side="right")), self.seqs.size - 1) - 1
         share = float(rank_seqs - self.seqs[low]) / float(self.seqs[low + 1] - self.seqs[low])
-        knot = int(
-            np.clip(np.searchsorted(self.contexts, context, side="right") - 1, 0, self.contexts.size - 2)
-        )
+        knot = min(int(self.contexts.searchsorted(context, side="right")), self.contexts.size - 1) - 1
         beyond = context - int(self.contexts[knot])
         width = float(self.contexts[knot + 1] - self.contexts[knot])
         total = 0.0
         for row, part in ((low, 1.0 - share), (low + 1, share)):
             left, right = float(self.decode.time_s[row, knot]), float(self.decode.time_s[row, knot + 1])
             rise = (right - left) / width
-            total += part * (
-                self.decode_sum_s[row, knot] + beyond * left + rise * beyond * (beyond + 1) / 2.0
-            )
-        return float(total)
+            summed = float(self.decode_sum_s[row, knot])
+            total += part * (summed + beyond * left + rise * beyond * (beyond + 1) / 2.0)
+        return total
 
     def _decode_attention(self, found: RankFeatures) -> list[Values]:
         seqs = np.asarray(found.decode_seqs, dtype=np.float64)
@@ -259,7 +263,8 @@ class StepTable:
 
 def _bracket(knots: IntArray, value: FloatArray) -> tuple[Index, FloatArray]:
     """Index of the knot below, and the position between it and the next (beyond the ends: outside 0..1)."""
-    index = np.clip(np.searchsorted(knots, value, side="right") - 1, 0, knots.size - 2)
+    found = np.minimum(knots.searchsorted(value, side="right"), knots.size - 1)
+    index: Index = np.maximum(found - 1, 0)
     left = knots[index]
     share: FloatArray = (value - left) / (knots[index + 1] - left)
     return index, share
