@@ -39,6 +39,19 @@ class CatalogError(TokenroofError, ValueError):
     """A catalog file is malformed; the message names file, row and field."""
 
 
+_LISTED = {
+    "chip": "chips",
+    "memory": "memories",
+    "link": "links",
+    "node": "nodes",
+    "engine": "engines",
+    "model": "models",
+    "source": "sources",
+    "figure": "prices",
+}
+"""Commands that list the names of a kind; of other kinds the error lists all."""
+
+
 class UnknownNameError(InputError):
     """A name that no catalog file defines.
 
@@ -56,10 +69,12 @@ class UnknownNameError(InputError):
         names = sorted(known)
         near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.4)
         hint = f"Nearest: {', '.join(near)}. " if near else ""
-        super().__init__(
-            f"unknown {kind} {given!r}. {hint}{len(names)} are known; "
-            f"list them with 'tokenroof {kind}s list'."
+        known_names = (
+            f"{len(names)} are known; list them with 'tokenroof {_LISTED[kind]} list'."
+            if kind in _LISTED
+            else f"Known: {', '.join(names)}."
         )
+        super().__init__(f"unknown {kind} {given!r}. {hint}{known_names}")
         self.kind = kind
         self.given = given
         self.near = tuple(near)

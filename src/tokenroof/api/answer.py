@@ -1,0 +1,203 @@
+"""The answer: one estimate per chip, which shows and saves itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenroof.deploy.core import Estimate
+from tokenroof.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from tokenroof.report.charts.altair_types import AnyChart
+
+CHART_SUFFIXES = (".svg", ".png", ".pdf")
+TABLE_SUFFIXES = (".csv", ".parquet")
+SUFFIXES = (*CHART_SUFFIXES, ".html", ".json", *TABLE_SUFFIXES)
+_WIDTH = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What :func:`tokenroof.estimate` returns: a sequence of estimates, in the order asked.
+
+    Attributes
+    ----------
+    estimates : tuple of Estimate
+        One per chip (or per batch of a sweep); infeasible ones say why.
+    """
+
+    estimates: tuple[Estimate, ...]
+
+    def __iter__(self) -> Iterator[Estimate]:
+        return iter(self.estimates)
+
+    def __len__(self) -> int:
+        return len(self.estimates)
+
+    def __getitem__(self, index: int) -> Estimate:
+        return self.estimates[index]
+
+    def __str__(self) -> str:
+        from tokenroof.report.tables import answer
+
+        return _text(answer(self.estimates))
+
+    def _repr_html_(self) -> str:
+        from rich.console import Console
+
+        from tokenroof.report.tables import answer
+
+        console = Console(record=True, file=StringIO(), width=_WIDTH)
+        console.print(answer(self.estimates))
+        return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+    @property
+    def feasible(self) -> bool:
+        """Whether any of them has an answer."""
+        return any(estimate.feasible for estimate in self.estimates)
+
+    def table(self) -> Table:
+        """A rich table, one column per estimate; a notebook shows it as it is."""
+        from tokenroof.report.tables import comparison
+
+        return comparison(self.estimates)
+
+    def explain(self) -> str:
+        """Where every millisecond and every gigabyte goes, with sources, as text."""
+        from tokenroof.report.explain import explanation
+
+        return "\n".join(_text(explanation(estimate)) for estimate in self.estimates)
+
+    def to_frame(self) -> pl.DataFrame:
+        """A polars data frame, one row per estimate, in base units."""
+        from tokenroof.report.frames import frame
+
+        return frame(self.estimates)
+
+    def json(self) -> str:
+        """Everything as JSON text, in base units, with definitions and sources."""
+        from tokenroof.report.json import dumps
+
+        return dumps(self.estimates)
+
+    def chart(self, kind: str = "roofline") -> AnyChart:
+        """An altair chart: "roofline", "breakdown", "memory" or "sweep".
+
+        Raises
+        ------
+        InputError
+            An unknown kind, or nothing feasible to draw.
+        """
+        from tokenroof.report.charts import chart
+
+        return chart(self.estimates, kind)
+
+    def save(self, path: str | Path, *, kind: str = "roofline") -> Path:
+        """Write the answer; the extension says as what, missing directories are made.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``.html`` (the report), ``.json``, ``.csv``, ``.parquet``; charts: ``.svg``, ``.png``, ``.pdf``.
+        kind : str
+            Which chart.
+
+        Returns
+        -------
+        Path
+            What was written.
+
+        Raises
+        ------
+        InputError
+            An unknown extension, nothing to draw, or a file that cannot be written.
+        """
+        file = Path(path)
+        check_suffix(file, SUFFIXES)
+        suffix = file.suffix.lower()
+        if suffix in CHART_SUFFIXES:
+            return self.save_chart(file, kind=kind)
+        if suffix in TABLE_SUFFIXES:
+            from tokenroof.report.frames import write_frame
+
+            with writing(file):
+                write_frame(self.estimates, file)
+            return file
+        if suffix == ".json":
+            text = self.json() + "\n"
+        else:
+            from tokenroof.report.html import page
+
+            text = page(self.estimates)
+        with writing(file):
+            file.write_text(text, encoding="utf-8")
+        return file
+
+    def save_chart(self, path: str | Path, *, kind: str = "roofline") -> Path:
+        """Write a chart alone: ``.svg``, ``.png``, ``.pdf`` or interactive ``.html``.
+
+        Raises
+        ------
+        InputError
+            As :meth:`save`.
+        """
+        from tokenroof.report.charts import check_format, check_kind, save_chart
+
+        file = Path(path)
+        check_kind(kind)
+        check_format(file)
+        drawn = self.chart(kind)
+        with writing(file):
+            save_chart(drawn, file)
+        return file
+
+
+class writing:  # noqa: N801 - reads as the verb it is: ``with writing(path)``
+    """Make the directories of a file, and turn what the system refuses into one line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab"):
+                pass
+        except (OSError, ValueError) as error:
+            raise self._refusal(error) from None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            raise self._refusal(error) from None
+
+    def _refusal(self, error: OSError | ValueError) -> InputError:
+        why = error.strerror if isinstance(error, OSError) else "not a path"
+        return InputError(f"cannot write {str(self.path)!r}: {why}. Give another path.")
+
+
+def check_suffix(path: Path, known: tuple[str, ...]) -> None:
+    """Refuse a path whose extension is not one of ``known``.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    if path.suffix.lower() not in known:
+        raise InputError(f"unknown extension of {str(path)!r}. Known: {', '.join(known)}.")
+
+
+def _text(renderable: RenderableType) -> str:
+    from rich.console import Console
+
+    out = StringIO()
+    Console(file=out, width=_WIDTH, color_system=None).print(renderable)
+    return out.getvalue()

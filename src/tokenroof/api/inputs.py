@@ -1,0 +1,237 @@
+"""What a caller may give, checked and turned into the nouns of the rooms below."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+from tokenroof.api.lookup import import_model
+from tokenroof.catalog.catalog import Catalog
+from tokenroof.catalog.core import Chip, Engine
+from tokenroof.catalog.dtypes import DTYPES, dtype
+from tokenroof.catalog.layers import Kind
+from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.deploy.accounts import Spending
+from tokenroof.deploy.defaults import default_parallel
+from tokenroof.errors import InputError, UnknownNameError
+from tokenroof.graph.core import Parallel
+from tokenroof.workload.core import RequestShape
+
+ModelLike: TypeAlias = "str | Path | Mapping[str, object] | ModelSpec"
+ChipLike: TypeAlias = "str | Path | Chip"
+EngineLike: TypeAlias = "str | Engine"
+
+MOST = 10**12
+"""Largest count or length that is taken for what was meant."""
+
+# What engines multiply weights of a format with when it is not the format itself.
+_ACTIVATIONS = {"fp8_block": "fp8", "mxfp4": "mxfp8", "mxfp6": "mxfp8"}
+_WEIGHT_ONLY = frozenset({"int8_wo", "w4a16_mxfp4", "int4", "int4_g32"})
+_UNQUANTISED = frozenset({"fp32", "bf16", "fp16"})
+KV_DTYPES = ("bf16", "fp16", "fp8", "fp32", "int8", "mxfp8", "nvfp4", "mxfp4", "int4")
+"""Formats a cache may be kept in."""
+
+
+def whole(name: str, given: object, *, least: int = 1) -> int:
+    """A whole number of at least ``least``.
+
+    Raises
+    ------
+    InputError
+        Anything else: a fraction, NaN, a bool, text, a number below or absurdly far above.
+    """
+    rule = f"{name} must be a whole number of at least {least}, got {given!r}."
+    if isinstance(given, bool):
+        raise InputError(rule)
+    try:
+        number = operator.index(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(rule) from None
+    if number < least:
+        raise InputError(rule)
+    if number > MOST:
+        raise InputError(f"{name} must be at most {MOST:.0e}, got {number:.3e}.")
+    return number
+
+
+def optional_whole(name: str, given: object) -> int | None:
+    """None, or a whole number of at least 1."""
+    return None if given is None else whole(name, given)
+
+
+def positive(name: str, given: object) -> float:
+    """A finite number above zero.
+
+    Raises
+    ------
+    InputError
+        Anything else.
+    """
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise InputError(f"{name} must be a number, got {given!r}.")
+    if not math.isfinite(given) or given <= 0:
+        raise InputError(f"{name} must be a finite number above 0, got {given!r}.")
+    return float(given)
+
+
+def resolve_model(catalog: Catalog, given: ModelLike) -> ModelSpec:
+    """A model from a catalog name, a path, the text of a config, a mapping, or a model itself.
+
+    Raises
+    ------
+    InputError
+        None of these, or a config that cannot be used.
+    """
+    if isinstance(given, ModelSpec):
+        return given
+    if isinstance(given, Path):
+        return import_model(given)
+    if isinstance(given, Mapping):
+        return import_model(given)
+    text = _text("model", given)
+    if text.lstrip().startswith(("{", "[")):
+        return import_model(text)
+    if _is_known(catalog, Kind.MODEL, text):
+        return catalog.model(text)
+    if os.path.exists(text) or text.endswith(".json"):
+        return import_model(Path(text))
+    return catalog.model(_name("model", text))
+
+
+def resolve_chips(catalog: Catalog, given: ChipLike | Sequence[ChipLike]) -> tuple[Chip, ...]:
+    """One chip per name, path of a chip file, or chip.
+
+    Raises
+    ------
+    InputError
+        None is given, or one is unknown.
+    CatalogError
+        A chip file is malformed.
+    """
+    listed = [given] if isinstance(given, str | Path | Chip) else given
+    if not isinstance(listed, Sequence) or not listed:
+        raise InputError(f"chip must be a name or a list of names, got {given!r}. Write chip='h100'.")
+    return tuple(resolve_chip(catalog, each) for each in listed)
+
+
+def resolve_chip(catalog: Catalog, given: ChipLike) -> Chip:
+    """One chip; see :func:`resolve_chips`."""
+    if isinstance(given, Chip):
+        return given
+    return catalog.chip(_name("chip", str(given) if isinstance(given, Path) else _text("chip", given)))
+
+
+def resolve_engine(catalog: Catalog, given: EngineLike) -> Engine:
+    """An engine by name."""
+    return given if isinstance(given, Engine) else catalog.engine(_name("engine", _text("engine", given)))
+
+
+def _is_known(catalog: Catalog, kind: Kind, text: str) -> bool:
+    try:
+        catalog.resolve(kind, text)
+    except UnknownNameError:
+        return False
+    return True
+
+
+def _text(what: str, given: object) -> str:
+    if not isinstance(given, str) or not given.strip():
+        raise InputError(f"{what} must be a name, got {given!r}. List them with 'tokenroof {what}s list'.")
+    return given
+
+
+def _name(what: str, given: str) -> str:
+    """A text short and plain enough to be a name or a path."""
+    if len(given) > 1000 or not given.isprintable():
+        raise InputError(
+            f"{what} must be a name or a path, got {given[:40]!r}... of {len(given)} characters."
+        )
+    return given
+
+
+def precision(model: ModelSpec, weights: str | None, kv: str | None) -> Precision:
+    """The model's formats with the caller's laid over them.
+
+    Parameters
+    ----------
+    model : ModelSpec
+        Its own formats hold where nothing is given.
+    weights : str or None
+        Format of all matrices, routed experts included. Activations follow as engines have them: the
+        same format, its 8-bit companion (mxfp8 for mxfp4), or 16 bit for weight-only formats. Tables
+        and the output head follow 16 and 32 bit formats alone: engines leave them unquantised.
+    kv : str or None
+        Format of the cache.
+
+    Raises
+    ------
+    InputError
+        An unknown format, or one that no cache is kept in.
+    """
+    chosen = model.precision
+    if weights is not None:
+        dtype(_text("weights", weights) if isinstance(weights, str) else str(weights))
+        if weights in _UNQUANTISED:
+            activations, embedding = weights, weights
+        else:
+            wide = chosen.activations if chosen.activations in _UNQUANTISED else "bf16"
+            activations = wide if weights in _WEIGHT_ONLY else _ACTIVATIONS.get(weights, weights)
+            embedding = chosen.embedding
+        chosen = replace(
+            chosen, weights=weights, experts=weights, activations=activations, embedding=embedding
+        )
+    if kv is not None:
+        if kv not in KV_DTYPES:
+            known = "no format of a cache" if kv in DTYPES else "unknown"
+            raise InputError(f"kv {kv!r} is {known}. Known: {', '.join(KV_DTYPES)}.")
+        chosen = replace(chosen, kv=kv)
+    return chosen
+
+
+def spending(
+    *, price: str | float, region: str, utilisation: float, pue: str, capex_usd: float | None
+) -> Spending:
+    """What money and carbon are counted with; ``price`` is a plan or a price per chip-hour. [USD/h]"""
+    given: float | None = None
+    if isinstance(price, str):
+        try:
+            given = float(price)
+        except ValueError:
+            given = None
+    else:
+        given = positive("price", price)
+    plan = price if isinstance(price, str) and given is None else "cloud"
+    return Spending(
+        price=plan,
+        region=_text("region", region),
+        pue=_text("pue", pue),
+        utilisation_fraction=positive("utilisation", utilisation),
+        usd_per_chip_hour=None if given is None else positive("price", given),
+        capex_usd=None if capex_usd is None else positive("capex_usd", capex_usd),
+    )
+
+
+def sharding(
+    chip: Chip,
+    engine: Engine,
+    model: ModelSpec,
+    formats: Precision,
+    shape: RequestShape,
+    ways: Mapping[str, int | None],
+) -> Parallel:
+    """The asked ways; what is left open is chosen.
+
+    Without any, tensor (and, if it must be, pipeline) parallelism over the fewest chips that hold the
+    model and a working set of sequences. With some of them, ``tp`` is chosen so, unless ``dp`` or ``cp``
+    spread the model already; the rest is 1.
+    """
+    given = {name: whole(name, count) for name, count in ways.items() if count is not None}
+    if "tp" in given or given.keys() & {"dp", "cp"}:
+        return Parallel(**given)
+    chosen = default_parallel(chip, engine, model, formats, shape)
+    return replace(chosen, **given)

@@ -1,0 +1,48 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+import typer
+from typer.core import TyperGroup
+
+import tokenroof
+from tokenroof.cli import catalog, estimating, models
+
+app = typer.Typer(
+    name="tokenroof",
+    help="How fast, how much memory, how many chips, what cost, what energy, what carbon, and why: "
+    "LLM inference on any hardware, existing or imagined.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tokenroof {tokenroof.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    pass
+
+
+app.command("estimate")(estimating.estimate)
+app.command("explain")(estimating.explain)
+for _group in catalog.GROUPS:
+    app.add_typer(_group)
+app.add_typer(models.group)
+
+
+def command() -> TyperGroup:
+    """The whole command line, ready to run."""
+    found = typer.main.get_command(app)
+    assert isinstance(found, TyperGroup)
+    return found

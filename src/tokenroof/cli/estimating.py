@@ -1,0 +1,146 @@
+"""``tokenroof estimate`` and ``tokenroof explain``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from tokenroof.cli import options as o
+from tokenroof.cli.output import console, notes
+
+if TYPE_CHECKING:
+    from tokenroof.api.answer import Answer
+
+_RENAMED = {"chips": "chip", "images": "image_tokens", "capex": "capex_usd", "catalogs": "catalog"}
+_OUTPUTS = frozenset({"json", "csv", "html", "chart", "chart_kind"})
+
+
+def estimate(
+    context: typer.Context,
+    model: o.Model,
+    chips: o.Chips,
+    tp: o.Tp = None,
+    pp: o.Pp = None,
+    ep: o.Ep = None,
+    dp: o.Dp = None,
+    cp: o.Cp = None,
+    replicas: o.Replicas = 1,
+    isl: o.Isl = 2000,
+    osl: o.Osl = 500,
+    images: o.Images = 0,
+    batch: o.Batch = None,
+    concurrency: o.Concurrency = None,
+    weights: o.Weights = None,
+    kv: o.Kv = None,
+    engine: o.Engine = "vllm",
+    price: o.Price = "cloud",
+    capex: o.Capex = None,
+    region: o.Region = "us",
+    pue: o.Pue = "industry_latest",
+    utilisation: o.Utilisation = 1.0,
+    prefill_chip: o.PrefillChip = None,
+    prefill_tp: o.PrefillTp = None,
+    prefill_replicas: o.PrefillReplicas = 1,
+    catalogs: o.Catalogs = None,
+    json: o.Json = False,
+    csv: o.Csv = None,
+    html: o.Html = None,
+    chart: o.Chart = None,
+    chart_kind: o.ChartKind = "roofline",
+) -> None:
+    """Speed, memory, cost, energy and carbon of a model on one or several chips.
+
+    tokenroof estimate --model llama-3.3-70b --chip h100 --chip b200 --isl 2000 --osl 500
+    """
+    from tokenroof.api.answer import TABLE_SUFFIXES, check_suffix
+    from tokenroof.report.charts import check_format, check_kind
+
+    check_kind(chart_kind)
+    for path, check in (
+        (csv, lambda file: check_suffix(file, TABLE_SUFFIXES)),
+        (html, lambda file: check_suffix(file, (".html",))),
+        (chart, check_format),
+    ):
+        if path is not None:
+            check(path)
+    answer = _ask(context.params)
+    if json:
+        typer.echo(answer.json())
+    else:
+        from tokenroof.report.tables import answer as table
+
+        console().print(table(answer.estimates))
+    written = [answer.save(path) for path in (csv, html) if path is not None]
+    if chart is not None and answer.feasible:
+        written.append(_drawn(answer, chart_kind, context.params).save_chart(chart, kind=chart_kind))
+    for path in written:
+        notes().print(f"wrote {path}", markup=False)
+    _finish(answer)
+
+
+def explain(
+    context: typer.Context,
+    model: o.Model,
+    chips: o.Chips,
+    tp: o.Tp = None,
+    pp: o.Pp = None,
+    ep: o.Ep = None,
+    dp: o.Dp = None,
+    cp: o.Cp = None,
+    replicas: o.Replicas = 1,
+    isl: o.Isl = 2000,
+    osl: o.Osl = 500,
+    images: o.Images = 0,
+    batch: o.Batch = None,
+    concurrency: o.Concurrency = None,
+    weights: o.Weights = None,
+    kv: o.Kv = None,
+    engine: o.Engine = "vllm",
+    price: o.Price = "cloud",
+    capex: o.Capex = None,
+    region: o.Region = "us",
+    pue: o.Pue = "industry_latest",
+    utilisation: o.Utilisation = 1.0,
+    prefill_chip: o.PrefillChip = None,
+    prefill_tp: o.PrefillTp = None,
+    prefill_replicas: o.PrefillReplicas = 1,
+    catalogs: o.Catalogs = None,
+) -> None:
+    """Where every millisecond and every gigabyte goes, with definitions, assumptions and sources."""
+    from tokenroof.report.explain import explanation
+
+    answer = _ask(context.params)
+    out = console()
+    for each in answer:
+        out.print(explanation(each))
+    _finish(answer)
+
+
+def _ask(given: Mapping[str, Any]) -> Answer:
+    from tokenroof.api.calls import estimate as ask
+
+    return ask(**_asked(given))
+
+
+def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a command as arguments of the API."""
+    asked = {_RENAMED.get(name, name): value for name, value in given.items() if name not in _OUTPUTS}
+    return asked | {"catalog": asked["catalog"] or ()}
+
+
+def _drawn(answer: Answer, kind: str, given: Mapping[str, Any]) -> Answer:
+    """What the chart shows: the answer itself, or a sweep of batches on the same chips."""
+    if kind != "sweep":
+        return answer
+    from tokenroof.api.calls import batch_sweep
+
+    asked = _asked(given)
+    return batch_sweep(**{name: asked[name] for name in asked if name not in ("batch", "concurrency")})
+
+
+def _finish(answer: Answer) -> None:
+    """Exit code 2 when nothing that was asked for can be; the table says why."""
+    if not answer.feasible:
+        raise typer.Exit(code=2)
