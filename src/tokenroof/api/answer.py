@@ -100,7 +100,7 @@ class Answer:
 
         return chart(self.estimates, kind)
 
-    def save(self, path: str | Path, *, kind: str = "roofline") -> Path:
+    def save(self, path: str | Path, *, kind: str = "roofline", sweep: Answer | None = None) -> Path:
         """Write the answer; the extension says as what, missing directories are made.
 
         Parameters
@@ -109,6 +109,8 @@ class Answer:
             ``.html`` (the report), ``.json``, ``.csv``, ``.parquet``; charts: ``.svg``, ``.png``, ``.pdf``.
         kind : str
             Which chart.
+        sweep : Answer, optional
+            Of :func:`tokenroof.batch_sweep`; the report draws it as well.
 
         Returns
         -------
@@ -136,7 +138,7 @@ class Answer:
         else:
             from tokenroof.report.html import page
 
-            text = page(self.estimates)
+            text = page(self.estimates, sweep=sweep.estimates if sweep is not None else ())
         with writing(file):
             file.write_text(text, encoding="utf-8")
         return file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TypedDict, Unpack
 
 from tokenroof.api.answer import Answer
@@ -22,7 +21,7 @@ from tokenroof.api.inputs import (
     spending,
     whole,
 )
-from tokenroof.api.lookup import load_catalog
+from tokenroof.api.lookup import CatalogLike, load_catalog
 from tokenroof.deploy.core import Deployment, Estimate, Pool, Role
 from tokenroof.deploy.estimate import estimate as closed_form
 from tokenroof.errors import InputError
@@ -56,7 +55,7 @@ class Options(TypedDict, total=False):
     prefill_chip: ChipLike | None
     prefill_tp: int | None
     prefill_replicas: int
-    catalog: Sequence[Path | str] | Path | str
+    catalog: CatalogLike
 
 
 def estimate(
@@ -85,7 +84,7 @@ def estimate(
     prefill_chip: ChipLike | None = None,
     prefill_tp: int | None = None,
     prefill_replicas: int = 1,
-    catalog: Sequence[Path | str] | Path | str = (),
+    catalog: CatalogLike = (),
 ) -> Answer:
     """Speed, memory, cost, energy and carbon of a model on one or several chips.
 
@@ -124,8 +123,8 @@ def estimate(
         Prefill on chips of its own; then ``chip`` and the ways above are those of decode.
     prefill_tp, prefill_replicas : int
         Tensor parallel ways and copies of the prefill pool.
-    catalog : path or sequence of paths
-        Directories laid over the packaged catalog.
+    catalog : path, sequence of paths, or Catalog
+        Directories laid over the packaged catalog, or a catalog loaded before.
 
     Returns
     -------
@@ -180,7 +179,8 @@ def estimate(
         row = closed_form(
             deployment, shape, catalog=found, concurrency=at_once, batch=per_replica, spending=money
         )
-        rows.append(replace(row, assumptions=(*row.assumptions, *_chosen(pools, ways, first_tp))))
+        notes = _chosen(pools, ways, first_tp) if row.feasible else []
+        rows.append(replace(row, assumptions=(*row.assumptions, *notes)))
     return Answer(tuple(rows))
 
 
@@ -239,12 +239,13 @@ def batch_sweep(
     if batches is not None and not list(batches):
         raise InputError("batches must not be empty. Write batches=[1, 8, 64].")
     found = load_catalog(options.get("catalog", ()))
-    options["catalog"] = found.directories[1:]
+    options["catalog"] = found
+    served = resolve_model(found, model)
     rows: list[Estimate] = []
     for each in resolve_chips(found, chip):
-        first = estimate(model, each, batch=1, **options)[0]
+        first = estimate(served, each, batch=1, **options)[0]
         asked = batches if batches is not None else _powers(first)
-        rows += (estimate(model, each, batch=size, **options)[0] for size in asked)
+        rows += (estimate(served, each, batch=size, **options)[0] for size in asked)
     return Answer(tuple(replace(row, label="") for row in rows))
 
 

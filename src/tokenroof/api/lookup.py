@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from tokenroof.catalog import counting
 from tokenroof.catalog.catalog import Catalog, directories_from_environment, load
@@ -29,6 +30,7 @@ from tokenroof.catalog.model import ModelSpec, Precision
 
 __all__ = [
     "Catalog",
+    "CatalogLike",
     "Chip",
     "Claim",
     "Economics",
@@ -50,13 +52,17 @@ __all__ = [
 ]
 
 
-def load_catalog(directories: Sequence[Path | str] | Path | str = ()) -> Catalog:
+CatalogLike: TypeAlias = "Catalog | Sequence[Path | str] | Path | str"
+
+
+def load_catalog(directories: CatalogLike = ()) -> Catalog:
     """The packaged catalog with the user's directories laid over it.
 
     Parameters
     ----------
-    directories : path or sequence of paths
+    directories : path, sequence of paths, or Catalog
         The last one wins. Those of the environment variable ``TOKENROOF_CATALOG`` come before them.
+        A catalog stays as it is.
 
     Returns
     -------
@@ -68,6 +74,8 @@ def load_catalog(directories: Sequence[Path | str] | Path | str = ()) -> Catalog
     InputError
         A directory does not exist.
     """
+    if isinstance(directories, Catalog):
+        return directories
     given = (directories,) if isinstance(directories, str | Path) else tuple(directories)
     return load((*directories_from_environment(os.environ), *given))
 
@@ -101,6 +109,8 @@ def _config(given: Path | str | Mapping[str, object]) -> tuple[Mapping[str, obje
     if isinstance(given, Mapping):
         return given, str(given.get("_name_or_path") or "inline-model")
     if isinstance(given, Path):
+        if os.path.exists(given) and not (given.is_file() or given.is_dir()):
+            raise InputError(f"{given}: neither a file nor a directory. Give a config.json.")
         path = given.resolve()
         named_by = path if path.is_dir() or path.stem != "config" else path.parent
         return read_config(given), named_by.name.removesuffix(".json") or "model"

@@ -61,6 +61,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    """One line on standard error."""
-    print(f"tokenroof: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one place that does
+    """One line on standard error; nothing when help was printed instead."""
+    if message:
+        print(f"tokenroof: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one place that does
     return code

@@ -6,7 +6,9 @@ import typer
 from typer.core import TyperGroup
 
 import tokenroof
-from tokenroof.cli import catalog, estimating, models
+import tokenroof.cli.catalog as catalog
+import tokenroof.cli.estimating as estimating
+import tokenroof.cli.models as models
 
 app = typer.Typer(
     name="tokenroof",

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tokenroof.cli.options import Catalogs
-from tokenroof.cli.output import console
+from tokenroof.cli.output import Cells, print_table
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:
     from tokenroof.api.lookup import Catalog
 
-Cells = tuple[str, ...]
 Lister = Callable[["Catalog", str], tuple[Cells, list[Cells]]]
 Shower = Callable[["Catalog", str], None]
 
@@ -46,23 +45,6 @@ def open_catalog(directories: Sequence[Path] | None) -> Catalog:
     from tokenroof.api.lookup import load_catalog
 
     return load_catalog(directories or ())
-
-
-def print_table(headings: Cells, rows: Sequence[Cells], title: str = "") -> None:
-    """A plain table, without a heading when all are empty; nothing when there are no rows."""
-    from rich.text import Text as Plain
-
-    from tokenroof.report.tables import grid
-
-    if not rows:
-        return
-    table = grid(title)
-    table.show_header = any(headings)
-    for index, heading in enumerate(headings):
-        table.add_column(heading, overflow="fold", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*(Plain(cell) for cell in row))
-    console().print(table)
 
 
 def _chips(catalog: Catalog, text: str) -> tuple[Cells, list[Cells]]:

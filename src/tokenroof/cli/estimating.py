@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tokenroof.cli import options as o
+import tokenroof.cli.options as o
 from tokenroof.cli.output import console, notes
 
 if TYPE_CHECKING:
@@ -72,9 +72,13 @@ def estimate(
         from tokenroof.report.tables import answer as table
 
         console().print(table(answer.estimates))
-    written = [answer.save(path) for path in (csv, html) if path is not None]
+    sweep = None
+    if answer.feasible and (html is not None or (chart is not None and chart_kind == "sweep")):
+        sweep = _sweep(context.params)
+    written = [answer.save(path, sweep=sweep) for path in (csv, html) if path is not None]
     if chart is not None and answer.feasible:
-        written.append(_drawn(answer, chart_kind, context.params).save_chart(chart, kind=chart_kind))
+        drawn = sweep if sweep is not None and chart_kind == "sweep" else answer
+        written.append(drawn.save_chart(chart, kind=chart_kind))
     for path in written:
         notes().print(f"wrote {path}", markup=False)
     _finish(answer)
@@ -130,10 +134,8 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     return asked | {"catalog": asked["catalog"] or ()}
 
 
-def _drawn(answer: Answer, kind: str, given: Mapping[str, Any]) -> Answer:
-    """What the chart shows: the answer itself, or a sweep of batches on the same chips."""
-    if kind != "sweep":
-        return answer
+def _sweep(given: Mapping[str, Any]) -> Answer:
+    """The same chips and layouts over batch sizes."""
     from tokenroof.api.calls import batch_sweep
 
     asked = _asked(given)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tokenroof.cli.catalog import Name, Text, open_catalog, print_table
+from tokenroof.cli.catalog import Name, Text, open_catalog
 from tokenroof.cli.options import Catalogs
-from tokenroof.cli.output import console, notes
+from tokenroof.cli.output import console, notes, print_table
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:

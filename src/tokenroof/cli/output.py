@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
+
+Cells = tuple[str, ...]
 
 _PIPED_WIDTH = 140  # a pipe has no width of its own; five chips fit side by side
 
@@ -17,3 +20,20 @@ def console() -> Console:
 def notes() -> Console:
     """Standard error, for what is said about the output rather than in it."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_table(headings: Cells, rows: Sequence[Cells], title: str = "") -> None:
+    """A plain table, without a heading when all are empty; nothing when there are no rows."""
+    from rich.text import Text as Plain
+
+    from tokenroof.report.tables import grid
+
+    if not rows:
+        return
+    table = grid(title)
+    table.show_header = any(headings)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=index == 0)
+    for row in rows:
+        table.add_row(*(Plain(cell) for cell in row))
+    console().print(table)

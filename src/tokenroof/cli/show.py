@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.text import Text
 
 from tokenroof.api.lookup import Catalog, Kind, Quantity
-from tokenroof.cli.catalog import Cells, print_table
-from tokenroof.cli.output import console
+from tokenroof.cli.output import Cells, console, print_table
 from tokenroof.report.tables import lines
 from tokenroof.units import format_si
 
