@@ -116,27 +116,20 @@ def sample(subject: Subject, section: str, **fields: IntArray) -> Samples:
     return Samples(time_s[1:], energy_j[1:], compute_s[1:])
 
 
-def lane_knots(dense_tokens: int) -> tuple[IntArray, IntArray]:
-    """Where single-number sections are sampled: below, and beyond ``dense_tokens``.
+def tail_knots(dense_tokens: int) -> IntArray:
+    """Where single-number sections are sampled beyond ``dense_tokens``: the first is that count.
 
-    Every count up to 1024; then both ends of every tile of 16 up to 4096 and of 64 beyond, so that
-    times that are smooth inside a tile are interpolated exactly where they are not smooth; beyond
-    ``dense_tokens`` both ends of 128, then of 2048.
+    The ends of tiles of 128, then of 2048; before the last count of a tile, one more, since counts
+    that are whole tiles of 16 are a little faster than all others.
     """
-    fine = np.arange(1025)
-    sixteen = _both_ends(1024, min(4096, dense_tokens), 16)
-    sixtyfour = _both_ends(4096, dense_tokens, 64)
-    below = np.unique(np.concatenate((fine, sixteen, sixtyfour, [dense_tokens])))
-    beyond = np.unique(
-        np.concatenate(
-            (
-                [dense_tokens],
-                _both_ends(dense_tokens, 8 * dense_tokens, 128),
-                _both_ends(8 * dense_tokens, 64 * dense_tokens, 2048),
-            )
-        )
-    )
-    return below[below <= dense_tokens], beyond
+    near, far = 8 * dense_tokens, 64 * dense_tokens
+    knots = [
+        _both_ends(first, last, width) - before
+        for first, last, width in ((dense_tokens, near, 128), (near, far, 2048))
+        for before in (0, 1)
+    ]
+    found = np.unique(np.concatenate(knots))
+    return np.concatenate(([dense_tokens], found[found > dense_tokens]))
 
 
 def _both_ends(first: int, last: int, step: int) -> IntArray:
@@ -186,15 +179,17 @@ def windows(model: ModelSpec) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def context_knots(model: ModelSpec) -> IntArray:
-    """Contexts at which decode attention is sampled: both ends of 256-key blocks, then ever wider."""
+def context_knots(model: ModelSpec, decode_tokens: int) -> IntArray:
+    """Contexts at which decode attention is sampled: both ends of 256-key blocks, then ever wider.
+
+    A block ends when the cache and the new tokens together fill it.
+    """
     near = _both_ends(0, 16_384, 256)
-    wide = np.concatenate(
-        [_both_ends(2**power, 2 ** (power + 1), 2 ** (power - 2)) for power in range(14, 24)]
-    )
+    wide = [_both_ends(2**power, 2 ** (power + 1), 2 ** (power - 2)) for power in range(14, 24)]
+    blocks = np.concatenate((near, *wide)) - decode_tokens
     small = np.array([0, 1, 8, 32, 64, 128])
-    bends = [edge + shift for edge in windows(model) for shift in (-1, 0, 1)]
-    return np.unique(np.concatenate((small, near, wide, np.array(bends, dtype=np.int64))))
+    bends = np.array([edge + shift for edge in windows(model) for shift in (-1, 0, 1)], dtype=np.int64)
+    return np.unique(np.concatenate((small, blocks[blocks > 0], bends - decode_tokens, bends)))
 
 
 def seqs_knots() -> IntArray:
@@ -236,13 +231,17 @@ CHUNK_KNOTS: IntArray = np.array([1, 2, 3, 4, 8, 16, 64, 256, 1024])
 _SAMPLED_TOKENS = 65_536  # new tokens of one step beyond which several chunks are extrapolated
 
 
-def new_knots() -> IntArray:
-    """New tokens of a chunk at which prefill attention is sampled: both ends of its row tiles."""
+def new_knots(ranks: int) -> IntArray:
+    """New tokens of a chunk at which prefill attention is sampled: both ends of its row tiles.
+
+    Few tokens over several context parallel ``ranks`` are rounded up, hence every small count.
+    """
+    small = np.arange(1, 8 * ranks + 1) if ranks > 1 else np.array([1])
     return np.unique(
         np.concatenate(
             (
-                _both_ends(0, 2048, 64),
-                _both_ends(2048, 8192, 128),
+                small,
+                _both_ends(0, 8192, 64),
                 _both_ends(8192, 65_536, 1024),
                 _both_ends(65_536, 1_048_576, 16_384),
             )
@@ -251,10 +250,13 @@ def new_knots() -> IntArray:
 
 
 def past_knots(model: ModelSpec) -> IntArray:
-    """Cached tokens before a chunk at which prefill attention is sampled."""
+    """Cached tokens before a chunk at which prefill attention is sampled.
+
+    Finer below every window: a chunk of n tokens feels it from a past of ``window - n`` on.
+    """
     doubling = 2 ** np.arange(7, 22)
-    bends = [edge + shift for edge in windows(model) for shift in (-1, 0)]
-    return np.unique(np.concatenate(([0, 1], doubling, np.array(bends, dtype=np.int64))))
+    bends = [np.array([0, 1])] + [np.arange(17) * edge // 16 for edge in windows(model)]
+    return np.unique(np.concatenate((doubling, *bends)))
 
 
 def pairs_of(new: IntArray, past: IntArray) -> IntArray:

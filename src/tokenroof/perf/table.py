@@ -340,9 +340,9 @@ def _compile(
         decode_tokens=decode_tokens,
         hot_factor=hot_factor,
     )
-    seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model)
+    seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model, decode_tokens)
     decode = compiler.decode_grid(subject, seqs, contexts)
-    new, past = compiler.new_knots(), compiler.past_knots(model)
+    new, past = compiler.new_knots(parallel.cp), compiler.past_knots(model)
     prefill, prefill_slope = compiler.prefill_grid(subject, new, past)
     lanes = tuple(_lane(subject, name, dense_tokens) for name in compiler.present_lanes(subject))
     table = StepTable(
@@ -370,16 +370,15 @@ def _compile(
 
 
 def _lane(subject: compiler.Subject, name: str, dense_tokens: int) -> Lane:
-    below, beyond = compiler.lane_knots(dense_tokens)
-    sampled = compiler.lane_samples(subject, name, np.concatenate((below, beyond)))
+    tail = compiler.tail_knots(dense_tokens)
+    sampled = compiler.lane_samples(subject, name, np.concatenate((np.arange(dense_tokens + 1), tail)))
     for array in sampled:
         array[0] = 0.0
-    every = np.arange(dense_tokens + 1)
     return Lane(
         feature=name,
-        dense=sampled.each(lambda array: np.interp(every, below, array[: below.size])),
-        tail=beyond,
-        tail_samples=sampled.each(lambda array: array[below.size :]),
+        dense=sampled.each(lambda array: array[: dense_tokens + 1]),
+        tail=tail,
+        tail_samples=sampled.each(lambda array: array[dense_tokens + 1 :]),
     )
 
 
