@@ -27,6 +27,7 @@ from tokenroof.catalog.files import normal_name
 from tokenroof.catalog.hf import import_config, parse_config_text, read_config
 from tokenroof.catalog.layers import Kind
 from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.errors import InputError
 
 __all__ = [
     "Catalog",
