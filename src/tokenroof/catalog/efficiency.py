@@ -81,7 +81,7 @@ class EfficiencySet:
 
 
 _DATA = Path(__file__).parent / "data" / "efficiency"
-_COLUMNS = (
+COLUMNS = (
     "op", "chip", "kernels", "dtype", "kernel", "form", "parameters",
     "error_fraction", "rows", "source", "claim",
 )  # fmt: skip
@@ -122,18 +122,18 @@ def _read_directory(directory: Path) -> list[OpEfficiency]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             header = tuple(next(reader, ()))
-            if header != _COLUMNS:
+            if header != COLUMNS:
                 raise CatalogError(
-                    f"{path}: expected the columns {', '.join(_COLUMNS)}, got {', '.join(header)}."
+                    f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(header)}."
                 )
             rows += [_parse(path, reader.line_num, fields) for fields in reader if fields]
     return rows
 
 
 def _parse(path: Path, line: int, fields: Sequence[str]) -> OpEfficiency:
-    if len(fields) != len(_COLUMNS):
-        raise CatalogError(f"{path}, line {line}: expected {len(_COLUMNS)} fields, got {len(fields)}.")
-    text = dict(zip(_COLUMNS, fields, strict=True))
+    if len(fields) != len(COLUMNS):
+        raise CatalogError(f"{path}, line {line}: expected {len(COLUMNS)} fields, got {len(fields)}.")
+    text = dict(zip(COLUMNS, fields, strict=True))
     try:
         pairs = [pair.partition("=") for pair in text["parameters"].split()]
         parameters = {name: float(value) for name, _, value in pairs}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from tokenroof.catalog.core import OperandKind
 from tokenroof.graph.core import AttentionDecode, AttentionPrefill, IndexScore, Num
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
@@ -23,7 +26,9 @@ from tokenroof.perf.roofline import (
 )
 
 HEAD_DIMS = (64, 128, 256)
-_KV_BLOCK = 256.0  # keys one unit takes in a split cache
+_FALLBACK_TOKENS = 256.0  # keys of a block in kernels that do not group queries
+_REDUCE_TOKENS = 256.0  # contexts below this need no merging of splits
+_WIDE_BYTES = 2.0
 _Q_BLOCK = 128.0  # queries one unit takes in prefill
 
 
@@ -42,6 +47,7 @@ def decode_s(
     launch_s: Num,
     sharpness: Num,
     fill_fraction: Num,
+    split_tokens: Num,
     reduce_s: Num,
     head_s: Num,
 ) -> Span:
@@ -58,7 +64,7 @@ def decode_s(
     streams : Num
         Key-value heads: separate streams of the cache per sequence.
     flop : Num
-        Arithmetic, padded to the tile of query heads. [flop]
+        Arithmetic, in units of the kernel's best path. [flop]
     flop_per_s, compute_units : Num
         Peak [flop/s] and units that share it.
     stream_s : Num
@@ -70,7 +76,9 @@ def decode_s(
     sharpness : Num
         Exponent of the smooth maximum.
     fill_fraction : Num
-        Blocks of 256 keys per unit that fill the chip.
+        Blocks of keys per unit that fill the chip.
+    split_tokens : Num
+        Keys of one block; huge where the kernel does not split a sequence's cache.
 
     Returns
     -------
@@ -82,30 +90,56 @@ def decode_s(
     Form "decode" of the operator study. Benchmarks that re-read one small cache measure the
     last-level cache; pass ``stream_s`` through :func:`cached_stream_s` to compare with them.
     """
-    blocks = seqs * streams * up_to_whole(mean_context / _KV_BLOCK)
-    busy = lower(upper(blocks, 1.0) / (fill_fraction * compute_units), 1.0)
+    blocks = seqs * streams * upper(mean_context / split_tokens, 1.0)
+    busy = lower(blocks / (fill_fraction * compute_units), 1.0)
     memory_s = stream_s / (memory_fraction * busy)
     compute_s = flop / (compute_fraction * flop_per_s * busy)
-    latency_s = launch_s + head_s * seqs * heads + reduce_s * log2(1.0 + mean_context / _KV_BLOCK)
+    latency_s = launch_s + head_s * seqs * heads + reduce_s * log2(1.0 + mean_context / _REDUCE_TOKENS)
     return Span(latency_s + smooth_max(memory_s, compute_s, sharpness), compute_s, memory_s, latency_s)
 
 
-def cached_stream_s(
-    stream_s: Num, *, footprint_bytes: Num, cache_bytes: Num, cached_speedup: Num, cached_scale: Num
-) -> Num:
-    """Streaming time when a benchmark re-reads the same bytes, of which the cache keeps a part.
+class DecodeKernel(NamedTuple):
+    """Which decode kernel runs: its arithmetic in units of the flop asked for, and its split of the cache."""
 
-    The part served by the cache is ``1 / (1 + (footprint / (scale * cache))**4)``. Serving never
-    re-reads a cache that soon: use only to compare with such measurements.
+    flop_factor: Num
+    split_tokens: Num
+
+
+def decode_kernel(
+    rows: Num, *, min_rows: Num, max_rows: Num, least_rows: Num, ungrouped_cost: Num, split_tokens: Num
+) -> DecodeKernel:
+    """The kernel for ``rows`` queries that share a key-value head.
+
+    The grouped kernel pads rows to ``min_rows``. Fewer than ``least_rows`` or more than ``max_rows`` do
+    not fit it: the fallback pays ``ungrouped_cost`` per flop and splits the cache in blocks of 256 keys.
+
+    Parameters
+    ----------
+    rows : Num
+        Query heads per key-value head, times query tokens.
+    min_rows, max_rows, least_rows, ungrouped_cost, split_tokens : Num
+        Of the efficiency row.
     """
-    hit = 1.0 / (1.0 + (footprint_bytes / (cached_scale * cache_bytes)) ** 4)
-    out: Num = stream_s * (1.0 - hit + hit / cached_speedup)
-    return out
+    grouped = (rows >= least_rows) & (rows <= max_rows)
+    factor = grouped * (upper(rows, min_rows) / rows - ungrouped_cost) + ungrouped_cost
+    return DecodeKernel(factor, grouped * (split_tokens - _FALLBACK_TOKENS) + _FALLBACK_TOKENS)
 
 
-def padded_decode_flop(flop: Num, *, rows: Num, min_rows: Num) -> Num:
-    """Arithmetic when ``rows`` queries per key-value head are padded to the tile. [flop]"""
-    return flop * upper(rows, min_rows) / rows
+_KERNEL_PARAMETERS = ("min_rows", "max_rows", "least_rows", "ungrouped_cost", "split_tokens")
+
+
+def decode_numbers(parameters: Mapping[str, Num]) -> tuple[dict[str, Num], dict[str, Num]]:
+    """A decode row's numbers for :func:`decode_kernel` and for :func:`decode_s`.
+
+    What only benchmarks need (``cached_*``) is left out.
+    """
+    kernel = {name: parameters[name] for name in _KERNEL_PARAMETERS}
+    timing = {
+        name: value
+        for name, value in parameters.items()
+        if name not in kernel and not name.startswith("cached_")
+    }
+    return kernel, timing
 
 
 def prefill_s(
@@ -189,8 +223,8 @@ def _(op: AttentionDecode, machine: Machine) -> OpTime:
     row = machine.efficiency.row(
         "attention_decode", f"{short_name(op.kv_dtype)}/hd{nearest_head_dim(op.head_dim)}"
     )
-    numbers = dict(row.parameters)
-    min_rows = numbers.pop("min_rows")
+    choice, numbers = decode_numbers(row.parameters)
+    kernel = decode_kernel(op.q_heads / op.kv_heads * op.query_tokens, **choice)
     seqs = upper(real(op.seqs), 1.0)
     streams = tier_streams_s(op.work, machine)
     peak = attention_peak("bf16", machine.peak_flop_per_s)
@@ -199,19 +233,14 @@ def _(op: AttentionDecode, machine: Machine) -> OpTime:
         mean_context=op.context_tokens / seqs,
         heads=op.q_heads,
         streams=op.kv_heads,
-        flop=padded_decode_flop(
-            real(op.work.flop), rows=op.q_heads / op.kv_heads * op.query_tokens, min_rows=min_rows
-        ),
+        flop=real(op.work.flop) * kernel.flop_factor,
+        split_tokens=kernel.split_tokens,
         flop_per_s=machine.peak_flop_per_s[peak],
         compute_units=machine.compute_units,
         stream_s=slowest_s(streams),
-        **_without_cache(numbers),
+        **numbers,
     )
     return finish(op, machine, span, streams, peak, real(op.seqs))
-
-
-def _without_cache(numbers: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in numbers.items() if not name.startswith("cached_")}
 
 
 @op_time.register
@@ -225,8 +254,9 @@ def _(op: AttentionPrefill, machine: Machine) -> OpTime:
     past = op.past_tokens / seqs
     mean_keys = upper(op.pairs / upper(real(op.new_tokens), 1.0), 1e-9)
     partial_rows = up_to_whole(new / 64.0) * 64.0 - new
-    streams = tier_streams_s(op.work, machine)
-    peak = attention_peak(op.q_dtype, machine.peak_flop_per_s)
+    numbers = dict(row.parameters)
+    streams = tier_streams_s(op.work, machine, _prefill_passes(op, numbers.pop("kv_passes")))
+    peak = attention_peak(row.dtype.split("/")[0], machine.peak_flop_per_s)
     span = prefill_s(
         seqs=seqs,
         new_tokens=new,
@@ -239,9 +269,20 @@ def _(op: AttentionPrefill, machine: Machine) -> OpTime:
         flop_per_s=machine.peak_flop_per_s[peak],
         compute_units=machine.compute_units,
         stream_s=slowest_s(streams),
-        **row.parameters,
+        **numbers,
     )
     return finish(op, machine, span, streams, peak, real(op.seqs * op.new_tokens))
+
+
+def _prefill_passes(op: AttentionPrefill, kv_passes: Num) -> dict[OperandKind, Num]:
+    """Keys and values, new and cached, are moved ``kv_passes`` times (written, converted), queries once."""
+    query_bytes = real(op.new_tokens) * (_WIDE_BYTES * op.q_heads * (op.head_dim + op.v_head_dim))
+    all_bytes = upper(real(op.work.activation_bytes), 1.0)
+    query_share = lower(query_bytes / all_bytes, 1.0)
+    return {
+        OperandKind.KV: kv_passes,
+        OperandKind.ACTIVATIONS: query_share + (1.0 - query_share) * kv_passes,
+    }
 
 
 @op_time.register
@@ -255,14 +296,3 @@ def _(op: IndexScore, machine: Machine) -> OpTime:
     latency_s = numbers["launch_s"]
     total_s = latency_s + smooth_max(compute_s, memory_s, numbers["sharpness"])
     return finish(op, machine, Span(total_s, compute_s, memory_s, latency_s), streams, peak, real(op.seqs))
-
-
-__all__ = [
-    "HEAD_DIMS",
-    "cached_stream_s",
-    "decode_s",
-    "longest_row_keys",
-    "nearest_head_dim",
-    "padded_decode_flop",
-    "prefill_s",
-]

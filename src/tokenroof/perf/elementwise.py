@@ -6,27 +6,47 @@ from tokenroof.graph.core import Elementwise, Num
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
 from tokenroof.perf.lowprec import wide_peak
-from tokenroof.perf.roofline import Span, finish, slowest_s, tier_streams_s
+from tokenroof.perf.roofline import Span, cached_stream_s, finish, real, slowest_s, tier_streams_s
 
 
-def streaming_s(*, stream_s: Num, launch_s: Num, memory_fraction: Num) -> Span:
-    """Time of a kernel that only moves bytes.
+def streaming_s(
+    *,
+    stream_s: Num,
+    footprint_bytes: Num,
+    cache_bytes: Num,
+    launch_s: Num,
+    memory_fraction: Num,
+    cached_speedup: Num,
+    cached_scale: Num,
+) -> Span:
+    """Time of a kernel that only moves bytes, which the kernel before may have left in the cache.
 
     Parameters
     ----------
     stream_s : Num
         Its traffic at full bandwidth. [s]
+    footprint_bytes, cache_bytes : Num
+        What it touches, and the last-level cache. [bytes]
     launch_s : Num
         Floor of one launch. [s]
     memory_fraction : Num
         Achieved part of the bandwidth.
+    cached_speedup, cached_scale : Num
+        As in :func:`tokenroof.perf.roofline.cached_stream_s`.
 
     Returns
     -------
     Span
         Time of one run and its parts. [s]
     """
-    memory_s = stream_s / memory_fraction
+    streamed_s = cached_stream_s(
+        stream_s,
+        footprint_bytes=footprint_bytes,
+        cache_bytes=cache_bytes,
+        cached_speedup=cached_speedup,
+        cached_scale=cached_scale,
+    )
+    memory_s = streamed_s / memory_fraction
     return Span(launch_s + memory_s, 0.0, memory_s, launch_s)
 
 
@@ -34,6 +54,11 @@ def streaming_s(*, stream_s: Num, launch_s: Num, memory_fraction: Num) -> Span:
 def _(op: Elementwise, machine: Machine) -> OpTime:
     row = machine.efficiency.row("elementwise", "bf16")
     streams = tier_streams_s(op.work, machine)
-    stream_s = slowest_s(streams)
-    span = streaming_s(stream_s=stream_s, **row.parameters)
-    return finish(op, machine, span, streams, wide_peak(machine.peak_flop_per_s), stream_s)
+    moved_bytes = op.work.activation_bytes + op.work.weights_bytes + op.work.kv_bytes + op.work.state_bytes
+    span = streaming_s(
+        stream_s=slowest_s(streams),
+        footprint_bytes=real(moved_bytes),
+        cache_bytes=machine.cache_bytes,
+        **row.parameters,
+    )
+    return finish(op, machine, span, streams, wide_peak(machine.peak_flop_per_s), real(moved_bytes))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from tokenroof.catalog.core import OperandKind
 from tokenroof.catalog.dtypes import dtype
@@ -15,21 +18,16 @@ from tokenroof.perf.lowprec import compute_path
 from tokenroof.perf.roofline import (
     Span,
     finish,
-    lower,
     real,
     slowest_s,
-    smooth_max,
     tier_streams_s,
     up_to_whole,
     upper,
 )
 
-# Candidate schedules: rows and columns of a tile, and ways the k loop is split over units.
-_TILES = ((16.0, 128.0), (64.0, 64.0), (64.0, 128.0), (128.0, 128.0), (128.0, 256.0), (256.0, 128.0))
-_WAYS = (1.0, 2.0, 4.0, 8.0)
+_TILES = ((16.0, 128.0), (64.0, 128.0), (128.0, 128.0), (128.0, 256.0))  # rows and columns
 _SPLIT_S = 0.7e-6  # launch of the kernel that adds the partial sums
 _REFERENCE_TILE = 128.0 * 256.0
-_CANDIDATES = np.array([(m, n, ways) for ways in _WAYS for m, n in _TILES]).T  # shape (3, 24)
 
 
 class _Tiling(NamedTuple):
@@ -68,18 +66,19 @@ def gemm_s(
     compute_fraction: Num,
     memory_fraction: Num,
     launch_s: Num,
-    sharpness: Num,
+    sharpness: float,
     tile_exponent: Num,
     fill_fraction: Num,
     step_s: Num,
     split_ways: float,
     quantise_fraction: Num,
+    ragged_fraction: Num,
 ) -> Span:
     """Time of C[m, n] = A[m, k] W[n, k]^T.
 
-    The schedule is the tile (and split of k) whose slower roof is lowest. Its compute time counts
-    whole waves of tiles over the compute units; its memory time loses bandwidth when too few tiles
-    are in flight; both combine as a smooth maximum.
+    The schedule is the quickest of 4 tiles, with k whole or split. Its compute time counts whole waves
+    of tiles over the compute units; its memory time loses bandwidth when too few tiles are in flight;
+    both combine as a smooth maximum.
 
     Parameters
     ----------
@@ -99,8 +98,8 @@ def gemm_s(
         Achieved parts of the peaks (tile of 128 x 256, all units busy).
     launch_s : Num
         Floor of one launch. [s]
-    sharpness : Num
-        Exponent of the smooth maximum.
+    sharpness : float
+        Exponent of the smooth maximum, rounded to a power of two.
     tile_exponent : Num
         Smaller tiles reach ``(tile / (128*256))**tile_exponent`` of the compute fraction.
     fill_fraction : Num
@@ -108,9 +107,11 @@ def gemm_s(
     step_s : Num
         Serial time per 1024 of the k loop. [s]
     split_ways : float
-        Largest split of k (1 or 8).
+        Ways that k may be split (1 = never).
     quantise_fraction : Num
         Achieved bandwidth of the quantising kernel.
+    ragged_fraction : Num
+        Extra time when m is above 16 and no multiple of 16 (unaligned rows).
 
     Returns
     -------
@@ -134,47 +135,82 @@ def gemm_s(
         fill=fill_fraction * compute_units,
         step_s=step_s / 1024.0,
     )
-    best = _best_schedule(shape, split_ways)
-    compute_s, memory_s, serial_s = _schedule_s(best, shape)
+    doublings = round(math.log2(sharpness))
+    compute_s, memory_s = _best_schedule(shape, split_ways, doublings)
+    root = _norm(compute_s, memory_s, doublings) ** (0.5**doublings)
+    ragged = 1.0 + ragged_fraction * ((m % 16 != 0) & (m > 16))
     quantise_s = quantise_bytes / (result_bytes_per_s * quantise_fraction)
-    latency_s = launch_s + serial_s
-    total_s = latency_s + quantise_s + smooth_max(compute_s, memory_s, sharpness)
-    return Span(total_s, compute_s, memory_s + quantise_s, latency_s)
+    return Span(
+        launch_s + quantise_s + root * ragged,
+        compute_s * ragged,
+        memory_s * ragged + quantise_s,
+        launch_s,
+    )
 
 
-def _schedule_s(tiling: _Tiling, shape: _Shape) -> tuple[Num, Num, Num]:
-    """Compute, memory and serial time of one candidate schedule. [s]"""
+def _schedule_s(tiling: _Tiling, shape: _Shape, row_tiles: Num, streamed_s: Num) -> tuple[Num, Num]:
+    """Compute (serial part included) and memory time of one candidate schedule. [s]
+
+    ``row_tiles`` and ``streamed_s`` (see below) are shared by candidates, hence arguments. Numbers that
+    are scalar in a sweep over m are multiplied first: this runs up to 8 times per product.
+    """
     tile_m, tile_n, ways = tiling
     area = tile_m * tile_n
-    tiles = upper(up_to_whole(shape.m / tile_m), 1.0) * up_to_whole(shape.n / tile_n) * ways
-    waves = up_to_whole(tiles / shape.compute_units)
-    slice_flop = 2.0 * area * (_REFERENCE_TILE / area) ** shape.tile_exponent * shape.k / ways
-    compute_s = waves * slice_flop / shape.unit_rate
-    split = ways > 1
-    streamed = shape.stream_s + shape.partial_s * (ways * split)
-    memory_s = streamed / lower(tiles / shape.fill, 1.0)
-    serial_s = shape.step_s * shape.k / ways + _SPLIT_S * split
-    return compute_s, memory_s, serial_s
+    slice_flop = 2.0 * area * (_REFERENCE_TILE / area) ** shape.tile_exponent * (shape.k / ways)
+    tiles = row_tiles * (up_to_whole(shape.n / tile_n) * ways)
+    serial_s = shape.step_s * (shape.k / ways) + _SPLIT_S * (ways > 1)
+    compute_s = up_to_whole(tiles * (1.0 / shape.compute_units)) * (slice_flop / shape.unit_rate) + serial_s
+    return compute_s, streamed_s * upper(shape.fill / tiles, 1.0)
 
 
-def _best_schedule(shape: _Shape, split_ways: float) -> _Tiling:
-    """The candidate whose slower roof, plus its serial time, is lowest."""
-    candidates = _CANDIDATES[:, : len(_TILES) * (1 + _WAYS.index(split_ways))]
+def _row_tiles(m: Num, tile_m: Num) -> Num:
+    """Tiles along the rows; one where there are no rows, so that nothing divides by zero."""
+    return upper(up_to_whole(m / tile_m), 1.0)
+
+
+def _streamed_s(shape: _Shape, ways: Num) -> Num:
+    """Streaming time of the operands, and of the partial sums when k is split. [s]"""
+    return shape.stream_s + shape.partial_s * (ways * (ways > 1))
+
+
+def _norm(compute_s: Num, memory_s: Num, doublings: int) -> Num:
+    """``compute**p + memory**p`` with p = 2**doublings: orders candidates as their p-norm does."""
+    for _ in range(doublings):
+        compute_s, memory_s = compute_s * compute_s, memory_s * memory_s
+    return compute_s + memory_s
+
+
+@lru_cache(maxsize=64)
+def _candidates(split_ways: float) -> npt.NDArray[np.float64]:
+    """Every tile with k whole and with k split, shape (3, candidates)."""
+    ways = (1.0,) if split_ways <= 1.0 else (1.0, split_ways)
+    return np.array([(*tile, way) for way in ways for tile in _TILES]).T
+
+
+def _best_schedule(shape: _Shape, split_ways: float, doublings: int) -> tuple[Num, Num]:
+    """Compute and memory time of the candidate with the smallest norm."""
+    candidates = _candidates(split_ways)
     if not any(isinstance(value, np.ndarray) for value in shape):
-        compute_s, memory_s, serial_s = _schedule_s(_Tiling(*candidates), shape)
-        first = int(np.argmin(np.maximum(compute_s, memory_s) + serial_s))
-        return _Tiling(*candidates[:, first].tolist())
-    best_s, chosen = np.array(np.inf), np.array(0, dtype=np.int8)
-    for index, column in enumerate(candidates.T.tolist()):
-        compute_s, memory_s, serial_s = _schedule_s(_Tiling(*column), shape)
-        roof_s = np.maximum(compute_s, memory_s) + serial_s
+        tilings = _Tiling(*candidates)
+        row_tiles, streamed_s = _row_tiles(shape.m, tilings.tile_m), _streamed_s(shape, tilings.ways)
+        compute_all, memory_all = _schedule_s(tilings, shape, row_tiles, streamed_s)
+        first = np.asarray(_norm(compute_all, memory_all, doublings)).argmin()
+        return float(np.asarray(compute_all)[first]), float(np.asarray(memory_all)[first])
+    row_tiles_of = {tile_m: _row_tiles(shape.m, tile_m) for tile_m, _ in _TILES}
+    streamed_of = {ways: _streamed_s(shape, ways) for ways in (1.0, split_ways)}
+    best, chosen = np.array(np.inf), np.array(0, dtype=np.int8)
+    for index, (tile_m, tile_n, ways) in enumerate(candidates.T.tolist()):
+        tiling = _Tiling(tile_m, tile_n, ways)
+        times = _schedule_s(tiling, shape, row_tiles_of[tile_m], streamed_of[ways])
+        norm = np.asarray(_norm(*times, doublings))
         if index == 0:
-            best_s, chosen = np.array(roof_s), np.zeros(roof_s.shape, dtype=np.int8)
+            best, chosen = norm, np.zeros(norm.shape, dtype=np.int8)
             continue
-        better = roof_s < best_s
-        np.copyto(best_s, roof_s, where=better)
+        better = norm < best
+        np.copyto(best, norm, where=better)
         np.copyto(chosen, np.int8(index), where=better)
-    return _Tiling(*candidates[:, chosen])
+    tiling = _Tiling(*candidates[:, chosen])
+    return _schedule_s(tiling, shape, _row_tiles(shape.m, tiling.tile_m), _streamed_s(shape, tiling.ways))
 
 
 @op_time.register

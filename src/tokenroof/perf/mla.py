@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenroof.graph.core import MlaDecode, MlaPrefill
-from tokenroof.perf.attention import decode_s, longest_row_keys, padded_decode_flop, prefill_s
+from tokenroof.perf.attention import decode_kernel, decode_numbers, decode_s, longest_row_keys, prefill_s
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
 from tokenroof.perf.lowprec import attention_peak, short_name
@@ -12,17 +12,19 @@ from tokenroof.perf.roofline import finish, real, slowest_s, tier_streams_s, up_
 
 @op_time.register
 def _(op: MlaDecode, machine: Machine) -> OpTime:
-    numbers = dict(machine.efficiency.row("mla_decode", short_name(op.kv_dtype)).parameters)
-    min_rows = numbers.pop("min_rows")
+    row = machine.efficiency.row("mla_decode", short_name(op.kv_dtype))
+    choice, numbers = decode_numbers(row.parameters)
+    kernel = decode_kernel(float(op.heads * op.query_tokens), **choice)
     seqs = upper(real(op.seqs), 1.0)
     streams = tier_streams_s(op.work, machine)
-    peak = attention_peak("bf16", machine.peak_flop_per_s)
+    peak = attention_peak(row.dtype, machine.peak_flop_per_s)
     span = decode_s(
         seqs=seqs,
         mean_context=op.context_tokens / seqs,
         heads=op.heads,
         streams=1.0,
-        flop=padded_decode_flop(real(op.work.flop), rows=op.heads * op.query_tokens, min_rows=min_rows),
+        flop=real(op.work.flop) * kernel.flop_factor,
+        split_tokens=kernel.split_tokens,
         flop_per_s=machine.peak_flop_per_s[peak],
         compute_units=machine.compute_units,
         stream_s=slowest_s(streams),
@@ -40,7 +42,7 @@ def _(op: MlaPrefill, machine: Machine) -> OpTime:
     mean_keys = upper(op.pairs / upper(real(op.new_tokens), 1.0), 1e-9)
     partial_rows = up_to_whole(new / 64.0) * 64.0 - new
     streams = tier_streams_s(op.work, machine)
-    peak = attention_peak("bf16", machine.peak_flop_per_s)
+    peak = attention_peak(row.dtype, machine.peak_flop_per_s)
     span = prefill_s(
         seqs=seqs,
         new_tokens=new,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tokenroof.catalog.core import OperandKind
 from tokenroof.graph.core import MoeExperts, Num
+from tokenroof.graph.moe import active_experts
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
 from tokenroof.perf.lowprec import compute_path
@@ -20,15 +22,15 @@ from tokenroof.perf.roofline import (
     upper,
 )
 
-_TILE_M = (16.0, 64.0, 128.0)
-_TILE_N = 128.0
+TILE_ROWS = (16.0, 64.0, 128.0)
+_TILE_COLUMNS = 128.0
 
 
-def expert_tiles(tokens_per_expert: Num, active_experts: Num, tile_m: float) -> Num:
-    """Row tiles that all active experts need together.
+def expected_tiles(tokens_per_expert: Num, active_experts: Num) -> tuple[Num, ...]:
+    """Row tiles that all active experts need together, for each of ``TILE_ROWS``.
 
-    An expert with t tokens needs ceil(t / tile); over experts of unlike load this is t/tile plus
-    half a tile, and at least one each.
+    An expert with t tokens needs ceil(t / rows); over experts of unlike load this is on average
+    t / rows and half a tile, and at least one each.
 
     Parameters
     ----------
@@ -36,45 +38,94 @@ def expert_tiles(tokens_per_expert: Num, active_experts: Num, tile_m: float) -> 
         Mean over the active experts.
     active_experts : Num
         Experts with at least one token, expected.
-    tile_m : float
-        Rows of a tile.
     """
-    return active_experts * upper(tokens_per_expert / tile_m + 0.5 * (1.0 - 1.0 / tile_m), 1.0)
+    return tuple(
+        active_experts * upper(tokens_per_expert / rows + 0.5 * (1.0 - 1.0 / rows), 1.0) for rows in TILE_ROWS
+    )
 
 
-def grouped_gemm_s(
+def experts_s(
     *,
-    tokens_per_expert: Num,
-    active_experts: Num,
-    n: Num,
-    k: Num,
+    tiles: tuple[Num, ...],
+    local_experts: Num,
+    hidden: Num,
+    intermediate: Num,
+    matrices: Num,
     flop_per_s: Num,
     compute_units: Num,
     stream_s: Num,
     compute_fraction: Num,
     memory_fraction: Num,
+    launch_s: Num,
+    expert_s: Num,
     sharpness: Num,
     tile_exponent: Num,
     fill_fraction: Num,
     step_s: Num,
+    width_step: Num,
 ) -> Span:
-    """Time of one grouped product over the active experts: the best of three row tiles.
+    """Time of the routed experts of one layer: two grouped products over the active experts.
 
-    Parameters are as in ``perf.gemm.gemm_s``; ``n`` and ``k`` are those of one expert.
+    Parameters
+    ----------
+    tiles : tuple of Num
+        Row tiles of all active experts together, for each of ``TILE_ROWS``.
+    local_experts : Num
+        Experts on this chip, busy or not.
+    hidden, intermediate : Num
+        Width of the model, and of one expert on this chip.
+    matrices : Num
+        2 for a plain expert, 3 for a gated one.
+    flop_per_s, compute_units : Num
+        Peak of the compute dtype [flop/s] and the units that share it.
+    stream_s : Num
+        Weights of the active experts and activations once through their tiers at full bandwidth. [s]
+    compute_fraction, memory_fraction : Num
+        Achieved parts of the peaks.
+    launch_s, expert_s : Num
+        Floor of the layer, and per local expert (routing, sorting). [s]
+    sharpness, tile_exponent, fill_fraction, step_s : Num
+        As in ``perf.gemm.gemm_s``.
+    width_step : Num
+        Each expert's width is padded to a multiple of this, in arithmetic and in traffic.
+
+    Returns
+    -------
+    Span
+        Time of one run and its parts. [s]
     """
-    columns = up_to_whole(n / _TILE_N)
+    up_share = (matrices - 1) / matrices
+    width = up_to_whole(intermediate / width_step) * width_step
+    padded_stream_s = stream_s * (width / intermediate)
     unit_rate = flop_per_s * compute_fraction / compute_units
-    best: Span | None = None
-    for tile_m in _TILE_M:
-        tiles = expert_tiles(tokens_per_expert, active_experts, tile_m) * columns
-        waves = up_to_whole(tiles / compute_units)
-        compute_s = waves * (2.0 * tile_m * _TILE_N * (128.0 / tile_m) ** tile_exponent) * k / unit_rate
-        memory_s = stream_s / (memory_fraction * lower(tiles / (fill_fraction * compute_units), 1.0))
-        span = Span(smooth_max(compute_s, memory_s, sharpness), compute_s, memory_s, 0.0)
-        best = span if best is None else _quicker(best, span)
-    assert best is not None
-    latency_s = step_s * k / 1024.0
-    return Span(best.total_s + latency_s, best.compute_s, best.memory_s, latency_s)
+    floor_s = launch_s + expert_s * local_experts
+    total: Span = Span(floor_s, 0.0, 0.0, floor_s)
+    for n, k, share in (
+        ((matrices - 1) * width, hidden, up_share),
+        (hidden, width, 1.0 - up_share),
+    ):
+        columns = up_to_whole(n / _TILE_COLUMNS)
+        best: Span | None = None
+        for rows, row_tiles in zip(TILE_ROWS, tiles, strict=True):
+            blocks = row_tiles * columns
+            block_flop = 2.0 * rows * _TILE_COLUMNS * (TILE_ROWS[-1] / rows) ** tile_exponent * k
+            compute_s = up_to_whole(blocks / compute_units) * block_flop / unit_rate
+            memory_s = (
+                share
+                * padded_stream_s
+                / (memory_fraction * lower(blocks / (fill_fraction * compute_units), 1.0))
+            )
+            span = Span(smooth_max(compute_s, memory_s, sharpness), compute_s, memory_s, 0.0)
+            best = span if best is None else _quicker(best, span)
+        assert best is not None
+        serial_s = step_s * k / 1024.0
+        total = Span(
+            total.total_s + best.total_s + serial_s,
+            total.compute_s + best.compute_s,
+            total.memory_s + best.memory_s,
+            total.latency_s + serial_s,
+        )
+    return total
 
 
 def _quicker(a: Span, b: Span) -> Span:
@@ -84,43 +135,24 @@ def _quicker(a: Span, b: Span) -> Span:
     return Span(*(np.where(first, x, y) for x, y in zip(a, b, strict=True)))
 
 
-def active_experts(tokens: Num, *, num_experts: int, local_experts: int, topk: int) -> Num:
-    """Expected experts of this rank with at least one token, under uniform routing.
-
-    ``local * (1 - (1 - topk/num)**tokens)``.
-    """
-    return local_experts * (1.0 - (1.0 - topk / num_experts) ** tokens)
-
-
 @op_time.register
 def _(op: MoeExperts, machine: Machine) -> OpTime:
     tokens = real(op.tokens)
     path = compute_path(op.weight_dtype, op.act_dtype, machine.peak_flop_per_s)
-    numbers = dict(machine.efficiency.row("moe", path.row).parameters)
-    launch_s, expert_s = numbers.pop("launch_s"), numbers.pop("expert_s")
-    active = upper(
-        active_experts(tokens, num_experts=op.num_experts, local_experts=op.local_experts, topk=op.topk),
-        1e-9,
-    )
+    row = machine.efficiency.row("moe", path.row)
+    active = upper(active_experts(op.tokens, op.local_experts, op.topk, op.num_experts), 1e-9)
     routed = tokens * op.topk * op.local_experts / op.num_experts * op.hot_factor
-    streams = tier_streams_s(op.work, machine)
-    ideal_s = slowest_s(streams)
-    matrices = 2 if op.gated else 1
-    up_share = matrices / (matrices + 1)
-    shared = {
-        "tokens_per_expert": routed / active,
-        "active_experts": active,
-        "flop_per_s": machine.peak_flop_per_s[path.peak],
-        "compute_units": machine.compute_units,
+    numbers = dict(row.parameters)
+    streams = tier_streams_s(op.work, machine, {OperandKind.ACTIVATIONS: numbers.pop("activation_passes")})
+    span = experts_s(
+        tiles=expected_tiles(routed / active, active),
+        local_experts=op.local_experts,
+        hidden=op.hidden,
+        intermediate=op.intermediate,
+        matrices=3 if op.gated else 2,
+        flop_per_s=machine.peak_flop_per_s[path.peak],
+        compute_units=machine.compute_units,
+        stream_s=slowest_s(streams),
         **numbers,
-    }
-    up = grouped_gemm_s(n=matrices * op.intermediate, k=op.hidden, stream_s=ideal_s * up_share, **shared)
-    down = grouped_gemm_s(n=op.hidden, k=op.intermediate, stream_s=ideal_s * (1.0 - up_share), **shared)
-    floor_s = launch_s + expert_s * op.local_experts
-    span = Span(
-        floor_s + up.total_s + down.total_s,
-        up.compute_s + down.compute_s,
-        up.memory_s + down.memory_s,
-        floor_s + up.latency_s + down.latency_s,
     )
     return finish(op, machine, span, streams, path.peak, tokens)

@@ -91,7 +91,9 @@ def root(value: Num) -> Num:
     return value**0.5
 
 
-def tier_streams_s(work: Work, machine: Machine) -> dict[str, Num]:
+def tier_streams_s(
+    work: Work, machine: Machine, passes: Mapping[OperandKind, Num] | None = None
+) -> dict[str, Num]:
     """Time each memory tier needs for its share of the traffic at full bandwidth.
 
     Each operand kind is pulled through the tier it lives in; tiers work side by side.
@@ -102,6 +104,8 @@ def tier_streams_s(work: Work, machine: Machine) -> dict[str, Num]:
         Traffic by operand kind. [bytes]
     machine : Machine
         Tiers, and which kind lives where.
+    passes : mapping of OperandKind to Num, optional
+        How often each kind is moved by the kernel, where not once.
 
     Returns
     -------
@@ -119,6 +123,8 @@ def tier_streams_s(work: Work, machine: Machine) -> dict[str, Num]:
             continue
         tier = machine.tier(kind)
         took = moved_bytes / tier.bandwidth_bytes_per_s
+        if passes is not None and kind in passes:
+            took = took * passes[kind]
         streams[tier.name] = streams[tier.name] + took if tier.name in streams else took
     return streams
 
@@ -129,6 +135,34 @@ def slowest_s(streams: Mapping[str, Num]) -> Num:
     for took in streams.values():
         worst = upper(worst, took)
     return worst
+
+
+def cached_stream_s(
+    stream_s: Num, *, footprint_bytes: Num, cache_bytes: Num, cached_speedup: Num, cached_scale: Num
+) -> Num:
+    """Streaming time when the bytes were touched a moment ago and the last-level cache kept a part.
+
+    True of activations between kernels. Of weights, caches and states only in benchmarks that re-read
+    one small set: the predictors of ``calibrate`` use it to compare with those, serving does not.
+
+    Parameters
+    ----------
+    stream_s : Num
+        Time from memory. [s]
+    footprint_bytes, cache_bytes : Num
+        What is touched, and the last-level cache (0 = none known). [bytes]
+    cached_speedup, cached_scale : Num
+        Bandwidth of the cache over that of memory; footprint in caches at which half is still served:
+        the part is ``1 / (1 + (footprint / (scale * cache))**4)``.
+
+    Returns
+    -------
+    Num
+        [s]
+    """
+    hit = 1.0 / (1.0 + (footprint_bytes / upper(cached_scale * cache_bytes, 1.0)) ** 4)
+    out: Num = stream_s * (1.0 - hit + hit / cached_speedup)
+    return out
 
 
 def dynamic_energy_j(work: Work, machine: Machine, peak: str) -> Num:
