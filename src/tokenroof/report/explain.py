@@ -32,6 +32,25 @@ def sentences(estimate: Estimate) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def summary(name: str, estimate: Estimate) -> str:
+    """The answer of one deployment in a sentence."""
+    if estimate.infeasible is not None:
+        return f"{name}: {estimate.infeasible.reason}"
+    m = estimate.metrics
+    says = [f"{name}: {deployment_line(estimate)} serve {workload_line(estimate)}"]
+    if "ttft_s" in m and "tpot_s" in m:
+        says.append(
+            f"first token after {metric_text('ttft_s', m['ttft_s'])} without queueing, then one every "
+            f"{metric_text('tpot_s', m['tpot_s'])}"
+        )
+    if "output_tokens_per_s_per_chip" in m:
+        says.append(f"{human(m['output_tokens_per_s_per_chip'].value)} output tokens/s per chip")
+    if "usd_per_mtok_output" in m:
+        says.append(f"{metric_text('usd_per_mtok_output', m['usd_per_mtok_output'])} for output")
+    limits = [f"{phase.name} by {limit_name(phase.limit)}" for phase in estimate.phases.values()]
+    return "; ".join(says) + (f". Limited in {', in '.join(limits)}." if limits else ".")
+
+
 def phase_sentence(estimate: Estimate, phase: Phase) -> str:
     """What a phase takes, what bounds it, and which operators take most of it."""
     what = {

@@ -29,42 +29,47 @@ def _high(label: str) -> Shown:
     return Shown(label=label, better="high", unit_in_label=True)
 
 
-def _low(label: str) -> Shown:
-    return Shown(label=label, better="low")
-
-
-def _rate(label: str) -> Shown:
-    return Shown(label=label, better="high", unit_in_label=True)
-
-
-METRICS: dict[str, Shown] = {
-    "chips": Shown(label="chips", unit_in_label=True),
-    "prefill_s": _low("prefill of one prompt"),
-    "ttft_s": _low("time to first token"),
-    "waiting_s": _low("wait for prompts in front"),
-    "kv_transfer_s": _low("hand-off of the cache"),
-    "tpot_s": _low("time per output token"),
-    "decode_step_s": _low("one decode step"),
-    "e2e_s": _low("end to end"),
-    "output_tokens_per_s_per_user": _rate("output tokens/s per user"),
-    "output_tokens_per_s_per_chip": _rate("output tokens/s per chip"),
-    "total_tokens_per_s_per_chip": _rate("total tokens/s per chip"),
-    "output_tokens_per_s": _rate("output tokens/s, all chips"),
-    "requests_per_s": _rate("requests per second"),
-    "max_batch": _rate("sequences that fit"),
-    "mfu_fraction": Shown(label="arithmetic used, of peak", better="high", percent=True),
-    "usd_per_hour": _low("price of the deployment"),
-    "usd_per_mtok_input": _low("cost of input"),
-    "usd_per_mtok_output": _low("cost of output"),
-    "usd_per_mtok_total": _low("cost, all tokens"),
-    "power_w_per_chip": _low("power of a chip"),
-    "energy_j_per_output_token": _low("energy per output token"),
-    "facility_energy_j_per_output_token": _low("the same at the meter"),
-    "energy_j_per_token": _low("energy, all tokens"),
-    "gco2e_per_mtok_operational": _low("carbon, operation"),
-    "gco2e_per_mtok_embodied": _low("carbon, embodied"),
+GROUPS: dict[str, dict[str, Shown]] = {
+    "prefill": {
+        "prefill_s": _low("prefill of one prompt"),
+        "waiting_s": _low("wait for prompts in front"),
+        "ttft_s": _low("time to first token"),
+        "kv_transfer_s": _low("hand-off of the cache"),
+        "usd_per_mtok_input": _low("cost of input"),
+    },
+    "decode": {
+        "decode_step_s": _low("one decode step"),
+        "tpot_s": _low("time per output token"),
+        "output_tokens_per_s_per_user": _high("output tokens/s per user"),
+        "max_batch": _high("sequences that fit"),
+        "usd_per_mtok_output": _low("cost of output"),
+    },
+    "both": {
+        "e2e_s": _low("end to end"),
+        "chips": Shown(label="chips", unit_in_label=True),
+        "output_tokens_per_s_per_chip": _high("output tokens/s per chip"),
+        "total_tokens_per_s_per_chip": _high("all tokens/s per chip"),
+        "output_tokens_per_s": Shown(label="output tokens/s, all chips", unit_in_label=True),
+        "requests_per_s": Shown(label="requests per second", unit_in_label=True),
+        "mfu_fraction": Shown(label="arithmetic used, of peak", better="high", percent=True),
+        "usd_per_hour": Shown(label="price of the deployment"),
+        "usd_per_mtok_total": _low("cost, all tokens"),
+        "power_w_per_chip": Shown(label="power of a chip"),
+        "energy_j_per_output_token": _low("energy per output token"),
+        "facility_energy_j_per_output_token": _low("the same at the meter"),
+        "energy_j_per_token": _low("energy per token, in and out"),
+        "gco2e_per_mtok_operational": _low("carbon, operation"),
+        "gco2e_per_mtok_embodied": _low("carbon, embodied"),
+    },
 }
-"""Every metric that the package knows, in reading order."""
+"""Every metric that has a label, by the phase it describes, in reading order."""
+
+METRICS = {key: shown for group in GROUPS.values() for key, shown in group.items()}
+
+
+def group_of(identifier: str, rest: str) -> str:
+    """The phase that a metric describes, or ``rest`` for one that this page does not know."""
+    return next((name for name, group in GROUPS.items() if identifier in group), rest)
 
 
 def metric_label(identifier: str) -> str:
@@ -160,9 +165,13 @@ def formats_line(estimate: Estimate) -> str:
 
 def workload_line(estimate: Estimate) -> str:
     """The load in one line."""
-    shape = estimate.shape
     seqs = f"{estimate.concurrency} sequence{'s' if estimate.concurrency != 1 else ''} at once"
-    return f"{shape.isl_tokens:,} tokens in, {shape.osl_tokens:,} out, {seqs}"
+    return f"{lengths_line(estimate)}, {seqs}"
+
+
+def lengths_line(estimate: Estimate) -> str:
+    """Lengths of a request in one line."""
+    return f"{estimate.shape.isl_tokens:,} tokens in, {estimate.shape.osl_tokens:,} out"
 
 
 def common(lines: Iterable[str]) -> str:
@@ -171,6 +180,9 @@ def common(lines: Iterable[str]) -> str:
 
 
 def headline(estimates: Sequence[Estimate]) -> str:
-    """Model and load of an answer in one line."""
+    """Model and load of an answer in one line; a concurrency that differs is left to the table."""
     models = common(estimate.deployment.model.name for estimate in estimates)
-    return f"{models}: {common(workload_line(estimate) for estimate in estimates)}"
+    lines = {workload_line(estimate) for estimate in estimates}
+    if len(lines) > 1:
+        return f"{models}: {common(lengths_line(estimate) for estimate in estimates)}"
+    return f"{models}: {lines.pop()}"

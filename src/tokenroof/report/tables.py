@@ -12,8 +12,10 @@ from rich.text import Text
 from tokenroof.deploy.core import Estimate, Phase
 from tokenroof.report.human import human, limit_name, share
 from tokenroof.report.labels import (
+    GROUPS,
     METRICS,
     formats_line,
+    group_of,
     headline,
     layout,
     metric_ids,
@@ -23,6 +25,9 @@ from tokenroof.report.labels import (
 )
 
 _DASH = "-"
+_REST = "more"
+_SECTIONS = {"prefill": "Prefill", "decode": "Decode", "both": "Both together", "more": "More"}
+_OFTEN_ZERO = frozenset({"waiting_s", "kv_transfer_s"})
 
 
 def grid(title: str) -> Table:
@@ -46,20 +51,35 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
         table.add_column(name, justify="right", overflow="fold")
     table.add_row("layout", *(_layouts(estimate) for estimate in estimates))
     table.add_row("engine", *(_engines(estimate) for estimate in estimates))
-    table.add_row(
-        "formats", *(Text(formats_line(e).replace(", ", "\n")) for e in estimates), end_section=True
-    )
-    for i, key in enumerate(metric_ids(estimates)):
-        best = best_value(estimates, key)
-        cells = (_metric_cell(estimate, key, best, first=i == 0) for estimate in estimates)
-        table.add_row(metric_label(key), *cells)
-    if any(estimate.phases for estimate in estimates):
+    table.add_row("formats", *(Text(formats_line(e).replace(", ", "\n")) for e in estimates))
+    table.add_row("sequences at once", *(_load_cell(estimate) for estimate in estimates))
+    present = [key for key in metric_ids(estimates) if _says_something(estimates, key)]
+    for title in (*GROUPS, _REST):
+        keys = [key for key in present if group_of(key, _REST) == title]
+        phased = any(title in estimate.phases for estimate in estimates)
+        if not keys and not phased:
+            continue
         table.add_section()
-    for phase in ("prefill", "decode"):
-        if any(phase in estimate.phases for estimate in estimates):
-            table.add_row(f"{phase} is limited by", *(_limit_cell(estimate, phase) for estimate in estimates))
-            table.add_row(f"{phase} MFU / MBU", *(_utilisation(estimate, phase) for estimate in estimates))
+        table.add_row(Text(_SECTIONS.get(title, title), style="bold"))
+        for key in keys:
+            best = best_value(estimates, key)
+            cells = (_metric_cell(estimate, key, best) for estimate in estimates)
+            table.add_row(metric_label(key), *cells)
+        if phased:
+            table.add_row("limited by", *(_limit_cell(estimate, title) for estimate in estimates))
+            table.add_row("MFU / MBU", *(_utilisation(estimate, title) for estimate in estimates))
     return table
+
+
+def _load_cell(estimate: Estimate) -> Text:
+    if estimate.infeasible is not None:
+        return Text("infeasible", style="red")
+    return Text(f"{estimate.concurrency:,}")
+
+
+def _says_something(estimates: Sequence[Estimate], key: str) -> bool:
+    """Waiting and hand-off are zero for most deployments; such a line is left out."""
+    return key not in _OFTEN_ZERO or any(e.metrics[key].value for e in estimates if key in e.metrics)
 
 
 def best_value(estimates: Sequence[Estimate], key: str) -> float | None:
@@ -85,9 +105,9 @@ def is_projection(estimate: Estimate) -> bool:
     return any(pool.chip.projection for pool in estimate.deployment.pools)
 
 
-def _metric_cell(estimate: Estimate, key: str, best: float | None, *, first: bool) -> Text:
+def _metric_cell(estimate: Estimate, key: str, best: float | None) -> Text:
     if estimate.infeasible is not None:
-        return Text("infeasible" if first else _DASH, style="red")
+        return Text(_DASH, style="red")
     if key not in estimate.metrics:
         return Text(_DASH)
     metric = estimate.metrics[key]
@@ -103,7 +123,7 @@ def _limit_cell(estimate: Estimate, name: str) -> Text:
     if name not in estimate.phases:
         return Text(_DASH)
     phase = estimate.phases[name]
-    return Text(f"{limit_name(phase.limit)} {share(limit_share(phase))}")
+    return Text(f"{limit_name(phase.limit)}\n{share(limit_share(phase))}")
 
 
 def _utilisation(estimate: Estimate, name: str) -> Text:

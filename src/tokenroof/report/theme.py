@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
@@ -10,6 +11,7 @@ FAINT_INK = "#57606a"
 GRID = "#e4e8ec"
 PAPER = "#ffffff"
 GHOST = "#b3bac2"
+ON_BAR = "#fffffe"  # white on a coloured bar, on dark pages too
 
 PHASES = {"prefill": "#d9730d", "decode": "#2f6fb3"}
 
@@ -39,6 +41,7 @@ def limit_colours(limits: list[str]) -> list[str]:
         [x for x in limits if x.startswith("memory:")],
         [x for x in limits if x.startswith("network:")],
     )
+    memory.sort(key=lambda name: name != "memory:hbm")  # the usual one keeps its colour
     colours = fixed | {name: _MEMORY[i % len(_MEMORY)] for i, name in enumerate(memory)}
     colours |= {name: _NETWORK[i % len(_NETWORK)] for i, name in enumerate(network)}
     return [colours.get(name, _HOST) for name in limits]
@@ -53,7 +56,7 @@ def slab_colours(names: list[str]) -> list[str]:
 
 def _slab_role(name: str) -> str:
     """First word of a slab's name: "kv cache" and "kv" share a colour."""
-    return name.replace(".", " ").replace("_", " ").split()[0].lower()
+    return re.split(r"[\W_]+", name.lower())[0]
 
 
 def config() -> dict[str, Any]:

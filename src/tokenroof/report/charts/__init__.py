@@ -17,7 +17,7 @@ KINDS = ("roofline", "breakdown", "memory", "sweep")
 FORMATS = (".svg", ".png", ".pdf", ".html")
 
 
-def chart(estimates: Sequence[Estimate], kind: str = "roofline") -> AnyChart:
+def chart(estimates: Sequence[Estimate], kind: str = "roofline", *, titled: bool = True) -> AnyChart:
     """The chart of a kind.
 
     Parameters
@@ -26,6 +26,8 @@ def chart(estimates: Sequence[Estimate], kind: str = "roofline") -> AnyChart:
         Infeasible ones have nothing to draw and are left out.
     kind : str
         One of ``KINDS``.
+    titled : bool
+        With a title; a page that has its own headings leaves it out.
 
     Raises
     ------
@@ -35,6 +37,8 @@ def chart(estimates: Sequence[Estimate], kind: str = "roofline") -> AnyChart:
     check_kind(kind)
     if not any(estimate.feasible for estimate in estimates):
         raise InputError("nothing to draw: every estimate is infeasible. See the table for the reasons.")
+    from altair import Undefined
+
     from tokenroof.report.charts.breakdown import breakdown
     from tokenroof.report.charts.roofline import roofline
     from tokenroof.report.charts.sweep import sweep
@@ -44,6 +48,8 @@ def chart(estimates: Sequence[Estimate], kind: str = "roofline") -> AnyChart:
     draw = {"roofline": roofline, "breakdown": breakdown, "memory": memory, "sweep": sweep}
     drawn = draw[kind](estimates)
     drawn.config = theme.config()
+    if not titled:
+        drawn.title = Undefined
     return drawn
 
 

@@ -19,6 +19,7 @@ from tokenroof.report.labels import headline, short_names
 Row = dict[str, Any]
 _LABELLED_WIDTH = 500
 _COLUMNS = 3
+_VISIBLE_SHARE = 0.005  # operators of less than half a percent do not stretch the axes
 
 
 def roofline(estimates: Sequence[Estimate]) -> alt.ConcatChart:
@@ -123,9 +124,15 @@ def _domains(estimates: Sequence[Estimate]) -> tuple[tuple[float, float], tuple[
     tops = [peak for estimate in estimates for peak in peaks(estimate)]
     if not rows or not tops:
         return (0.1, 1e4), (1e12, 1e15)
-    x = [row["intensity"] for row in rows]
-    y = [row["achieved"] for row in rows]
+    seen = [row for row in rows if row["share"] >= _VISIBLE_SHARE] or rows
+    x = [row["intensity"] for row in seen]
+    y = [row["achieved"] for row in seen]
     return (min(x) / 2.5, max(x) * 2.5), (min(y) / 3, max(*y, *tops) * 2)
+
+
+def _inside(row: Row, x_domain: tuple[float, float], y_domain: tuple[float, float]) -> bool:
+    x, y = row["intensity"], row["achieved"]
+    return bool(x_domain[0] < x < x_domain[1] and y_domain[0] < y < y_domain[1])
 
 
 def decades(domain: tuple[float, float]) -> list[float]:
@@ -166,7 +173,7 @@ def _panel(
         layers.append(ghost.encode(**line))
     roof = rows_chart(own).mark_line(color=theme.INK, strokeWidth=1.8, clip=True)
     layers.append(roof.encode(**line, tooltip=alt.Tooltip("of:N", title="roof")))
-    rows = points(name, estimate)
+    rows = [row for row in points(name, estimate) if _inside(row, x_domain, y_domain)]
     dots = rows_chart(rows).mark_circle(opacity=0.75, stroke=theme.PAPER, strokeWidth=0.7)
     fields = ("chip", "operator", "phase", "time", "share of phase", "limited by", "of peak")
     layers.append(
@@ -182,7 +189,12 @@ def _panel(
                 "share:Q",
                 title="share of the phase's time",
                 scale=alt.Scale(domain=[0, 0.5], range=[12, 420], clamp=True),
-                legend=alt.Legend(format=".0%", values=[0.05, 0.2, 0.4]),
+                legend=alt.Legend(
+                    format=".0%",
+                    values=[0.05, 0.2, 0.4],
+                    symbolFillColor=theme.FAINT_INK,
+                    symbolStrokeColor=theme.FAINT_INK,
+                ),
             ),
             tooltip=[
                 *(alt.Tooltip(f"{field}:N") for field in fields),
@@ -198,6 +210,7 @@ def _panel(
         layers.append(
             text.encode(x=alt.X("x_at:Q", scale=x_scale), y=alt.Y("y_at:Q", scale=y_scale), text="operator:N")
         )
-    return layered(
-        layers, width=size[0], height=size[1], title=alt.TitleParams(text=name, fontSize=13, offset=6)
+    title = alt.TitleParams(
+        text=name, subtitle=_roofs_line(estimate), fontSize=13, subtitleFontSize=11, offset=6
     )
+    return layered(layers, width=size[0], height=size[1], title=title)

@@ -68,11 +68,16 @@ def sweep(estimates: Sequence[Estimate]) -> alt.LayerChart:
     )
 
 
+def _line_name(estimate: Estimate) -> str:
+    chips = num_chips(estimate)
+    return f"{short_name(estimate)}, {chips} chip{'s' if chips > 1 else ''}"
+
+
 def sweep_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
     """Points of the sweep, by deployment and concurrency; what does not fit is left out."""
     rows: list[dict[str, Any]] = [
         {
-            "deployment": short_name(estimate),
+            "deployment": _line_name(estimate),
             "chips": num_chips(estimate),
             "concurrency": estimate.concurrency,
             "user": float(estimate.metrics[_X].value),
@@ -85,5 +90,5 @@ def sweep_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
     for name in {row["deployment"] for row in rows}:
         mine = sorted((r for r in rows if r["deployment"] == name), key=lambda r: int(r["concurrency"]))
         for i, row in enumerate(mine):
-            row["labelled"] = i % 2 == 0 or i == len(mine) - 1
+            row["labelled"] = i in (0, len(mine) - 1)
     return rows

@@ -18,50 +18,51 @@ _ROW = 21
 
 
 def memory(estimates: Sequence[Estimate]) -> alt.ConcatChart:
-    """One waterfall per estimate: every slab starts where the one before it ended. [GB]
+    """One waterfall per chip and memory tier: every slab starts where the one before it ended. [GB]
 
-    A chip with several memories has one staircase per tier, named in front of the slab.
+    Every panel has its own axis, as long as what it holds; a model that does not fit is drawn too.
     """
     shown = [
-        (name, estimate.capacity)
+        (f"{name}, {tier}" if len(tiers) > 1 else name, rows)
         for name, estimate in zip(short_names(estimates), estimates, strict=True)
-        if estimate.capacity is not None and estimate.capacity.items
+        if estimate.capacity is not None
+        for tiers in [slabs(estimate.capacity)]
+        for tier, rows in tiers.items()
     ]
-    largest = max((row["to"] for _, capacity in shown for row in slabs(capacity)), default=1.0)
-    names = list(dict.fromkeys(item.name for _, capacity in shown for item in capacity.items))
+    names = list(dict.fromkeys(row["slab"] for _, rows in shown for row in rows))
     width = 560 if len(shown) == 1 else 250
-    panels = [_panel(name, capacity, names, largest, width) for name, capacity in shown]
+    panels = [_panel(name, rows, names, width) for name, rows in shown]
     title = alt.TitleParams(text="Memory of one chip [GB]", subtitle=headline(estimates))
     return panelled(panels, columns=_COLUMNS, spacing=24, title=title)
 
 
-def slabs(capacity: Capacity) -> list[dict[str, Any]]:
-    """Floating bars: from and to within the slab's tier. [GB]"""
-    several = len({item.tier for item in capacity.items}) > 1
-    ends: dict[str, float] = {}
-    rows: list[dict[str, Any]] = []
+def slabs(capacity: Capacity) -> dict[str, list[dict[str, Any]]]:
+    """Floating bars by tier: where each slab begins and ends. [GB]
+
+    Slabs "weights: dense", "weights: experts", ... are one; the table has the parts.
+    """
+    tiers: dict[str, list[dict[str, Any]]] = {}
     for item in capacity.items:
-        start = ends.get(item.tier, 0.0)
-        ends[item.tier] = start + float(item.bytes)
-        rows.append(
-            {
-                "slab": f"{item.tier}: {item.name}" if several else item.name,
-                "name": item.name,
-                "tier": item.tier,
-                "from": start / 1e9,
-                "to": ends[item.tier] / 1e9,
-                "text": human(item.bytes, "bytes"),
-                "note": item.note or "-",
-            }
-        )
-    return rows
+        rows = tiers.setdefault(item.tier, [])
+        name, end = item.name.partition(":")[0], rows[-1]["to"] if rows else 0.0
+        size = float(item.bytes) / 1e9
+        if rows and rows[-1]["slab"] == name:
+            rows[-1]["to"] += size
+        elif size:
+            rows.append({"slab": name, "from": end, "to": end + size, "note": item.note or "-"})
+    for rows in tiers.values():
+        for row in rows:
+            row["text"] = human((row["to"] - row["from"]) * 1e9, "bytes")
+    return tiers
 
 
-def _panel(label: str, capacity: Capacity, names: list[str], largest: float, width: int) -> alt.LayerChart:
-    rows = slabs(capacity)
+def _panel(label: str, rows: list[dict[str, Any]], names: list[str], width: int) -> alt.LayerChart:
+    largest = max(row["to"] for row in rows)
     for row in rows:
-        # near the right edge the figure stands left of its bar
-        row["inside"] = row["to"] > 0.8 * largest
+        # where there is no room on the right the figure stands left of its bar, or in it
+        row["side"] = (
+            "right" if row["to"] < 0.8 * largest else "left" if row["from"] > 0.2 * largest else "in"
+        )
     y = alt.Y(
         "slab:N",
         title=None,
@@ -77,17 +78,21 @@ def _panel(label: str, capacity: Capacity, names: list[str], largest: float, wid
             x2="to:Q",
             y=y,
             color=alt.Color(
-                "name:N", scale=alt.Scale(domain=names, range=theme.slab_colours(names)), legend=None
+                "slab:N", scale=alt.Scale(domain=names, range=theme.slab_colours(names)), legend=None
             ),
             tooltip=["slab:N", "text:N", "note:N"],
         )
     )
     layers: list[alt.Chart] = [bars]
-    sides: tuple[tuple[bool, Align, int, str], ...] = ((False, "left", 4, "to"), (True, "right", -4, "from"))
-    for inside, align, dx, edge in sides:
-        mine = [row for row in rows if row["inside"] is inside]
+    sides: tuple[tuple[str, Align, int, str, str], ...] = (
+        ("right", "left", 4, "to", theme.INK),
+        ("left", "right", -4, "from", theme.INK),
+        ("in", "right", -4, "to", theme.ON_BAR),
+    )
+    for side, align, dx, edge, colour in sides:
+        mine = [row for row in rows if row["side"] == side]
         if mine:
-            text = rows_chart(mine).mark_text(align=align, dx=dx, fontSize=10.5, color=theme.INK)
+            text = rows_chart(mine).mark_text(align=align, dx=dx, fontSize=10.5, color=colour)
             layers.append(text.encode(x=alt.X(f"{edge}:Q", scale=scale), y=y, text="text:N"))
     return layered(
         layers,
