@@ -173,6 +173,8 @@ class writing:  # noqa: N801 - reads as the verb it is: ``with writing(path)``
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab"):
                 pass
+        except FileExistsError:
+            raise self._refusal(NotADirectoryError(0, "a directory of it is a file")) from None
         except (OSError, ValueError) as error:
             raise self._refusal(error) from None
 

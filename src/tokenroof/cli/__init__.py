@@ -11,7 +11,7 @@ from tokenroof.errors import TokenroofError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
-READER_GONE = 141
+READER_GONE = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 2 bad input or nothing feasible, 130 interrupted, 141 the reader went away.
+        Exit code: 0 done, 2 bad input or nothing feasible, 130 interrupted, 1 the reader went away.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -56,7 +56,9 @@ def _run(arguments: list[str]) -> int:
     except typer.Abort:
         return _say("interrupted.", INTERRUPTED)
     except typer.Exit as done:
-        return done.exit_code
+        code = done.exit_code
+    if code == INTERRUPTED:
+        return _say("interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
