@@ -66,7 +66,7 @@ def test_an_answer_is_a_frame(answer):
     assert frame["tpot_s"][0] == answer[0].metrics["tpot_s"].value
 
 
-@pytest.mark.parametrize("suffix", [".json", ".csv", ".parquet", ".svg"])
+@pytest.mark.parametrize("suffix", [".json", ".csv", ".parquet", ".svg", ".html"])
 def test_saving_goes_by_extension(answer, tmp_path, suffix):
     file = tmp_path / "deep" / f"answer{suffix}"
     assert answer.save(file) == file

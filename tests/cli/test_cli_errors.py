@@ -83,7 +83,7 @@ def test_at_least_one_sequence(refused, option, value):
     [
         *(("--price", value) for value in ("nan", "-1", "0", "inf")),
         *(("--utilisation", value) for value in ("nan", "0", "1.5", "-0.1")),
-        *(("--capex", value) for value in ("nan", "-5")),
+        *(("--capex-usd", value) for value in ("nan", "-5")),
     ],
 )
 def test_money_must_be_a_number_that_makes_sense(refused, option, value):

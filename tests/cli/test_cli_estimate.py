@@ -64,6 +64,23 @@ def test_a_sweep_draws_more_batches_than_were_asked(said, tmp_path):
     assert ">128<" in file.read_text()
 
 
+def test_a_report_tells_of_chips_that_do_not_fit_too(capsys, tmp_path):
+    file = tmp_path / "new" / "report.html"
+    command = ["estimate", "--model", "llama-3.1-70b", "--chip", "b200", "--chip", "l4", "--tp", "1"]
+    assert main([*command, "--html", str(file)]) == 0
+    assert capsys.readouterr().err == f"wrote {file}\n"
+    page = file.read_text()
+    assert page.startswith("<!doctype html>")
+    assert "does not fit" in page
+    assert "<svg" in page
+
+
+def test_a_report_is_written_even_when_nothing_fits(capsys, tmp_path):
+    file = tmp_path / "report.html"
+    assert main([*SMALL, "--tp", "3", "--html", str(file)]) == 2
+    assert "does not divide" in file.read_text()
+
+
 def test_parquet_by_extension(said, tmp_path):
     file = tmp_path / "table.parquet"
     said(*SMALL, "--csv", file)

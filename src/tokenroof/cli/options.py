@@ -90,7 +90,9 @@ Price = Annotated[
 ]
 Capex = Annotated[
     float | None,
-    typer.Option("--capex", help="USD per chip, server included, for --price tco.", rich_help_panel=_MONEY),
+    typer.Option(
+        "--capex-usd", help="USD per chip, server included, for --price tco.", rich_help_panel=_MONEY
+    ),
 ]
 Region = Annotated[
     str,
