@@ -165,6 +165,8 @@ def formats_line(estimate: Estimate) -> str:
 
 def workload_line(estimate: Estimate) -> str:
     """The load in one line."""
+    if not estimate.concurrency:  # infeasible before any was chosen
+        return lengths_line(estimate)
     seqs = f"{estimate.concurrency} sequence{'s' if estimate.concurrency != 1 else ''} at once"
     return f"{lengths_line(estimate)}, {seqs}"
 

@@ -26,6 +26,7 @@ from tokenroof.report.labels import (
 
 _DASH = "-"
 _REST = "more"
+_TITLE_WIDTH = 100
 _SECTIONS = {"prefill": "Prefill", "decode": "Decode", "both": "Both together", "more": "More"}
 _OFTEN_ZERO = frozenset({"waiting_s", "kv_transfer_s"})
 
@@ -45,7 +46,9 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
     estimates : sequence of Estimate
         One per chip or layout.
     """
-    table = grid(headline(estimates))
+    title = headline(estimates)
+    table = grid(title)
+    table.min_width = min(len(title), _TITLE_WIDTH)  # or rich breaks the title to the width of one column
     table.add_column("")
     for name in short_names(estimates):
         table.add_column(name, justify="right", overflow="fold")
