@@ -102,8 +102,13 @@ def projections(pools: Iterable[Pool]) -> tuple[str, ...]:
 
 
 def borrowed(machine: Machine, seen: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """Sentences about the efficiencies (operator class, dtype) that were measured on something else."""
+    """What the machine assumes, and which efficiencies (operator class, dtype) were measured elsewhere."""
     names = tuple(f"{op} {dtype} " for op, dtype in seen)
-    return tuple(
-        f"efficiency: {sentence}" for sentence in machine.efficiency.borrowed if sentence.startswith(names)
+    return (
+        *(f"{machine.name}: {sentence}" for sentence in machine.assumptions),
+        *(
+            f"efficiency: {sentence}"
+            for sentence in machine.efficiency.borrowed
+            if sentence.startswith(names)
+        ),
     )

@@ -70,6 +70,8 @@ class Machine:
         Host time per engine step. [s]
     exposed_collective_fraction : Num
         Part of collective time not hidden behind compute.
+    assumptions : tuple of str
+        What had to be assumed about the chip, one sentence each.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Machine:
     energy_j_per_flop: Mapping[str, Num]
     step_overhead_s: Num
     exposed_collective_fraction: Num
+    assumptions: tuple[str, ...] = ()
 
     def tier(self, kind: OperandKind) -> Tier:
         """The tier that operands of ``kind`` are read from."""

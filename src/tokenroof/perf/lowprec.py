@@ -89,18 +89,43 @@ def compute_path(weight_dtype: str, act_dtype: str, peaks: Mapping[str, Num]) ->
     return ComputePath(row=_WHEN_NOT_NATIVE[weight.name], peak=wide, quantises=False)
 
 
-def wide_peak(peaks: Mapping[str, Num]) -> str:
-    """The peak that 16-bit arithmetic runs at: bf16, else the widest float the chip offers.
+_WIDE = ("bf16", "fp16", "fp32")
+_NARROW_WAYS = {"fp8": 2.0, "int8": 2.0, "fp6": 2.0, "fp4": 4.0}  # rate of a format over that of 16 bits
+
+
+def with_wide_peak(peaks: Mapping[str, Num]) -> tuple[dict[str, Num], str]:
+    """Peaks completed by a 16-bit one, and the sentence that says so ("" when nothing was missing).
+
+    Some chips publish narrow peaks alone; arrays halve their rate with each doubling of the width, so
+    half the 8-bit or a quarter of the 4-bit peak stands in.
 
     Raises
     ------
     InputError
-        The chip states no floating-point or integer peak at all.
+        The chip states no usable peak at all.
     """
-    for name in ("bf16", "fp16", "fp32", "fp8", "int8", "fp4"):
+    if any(name in peaks for name in _WIDE):
+        return dict(peaks), ""
+    for name, ways in _NARROW_WAYS.items():
+        if name in peaks:
+            return {**peaks, "bf16": peaks[name] / ways}, (
+                f"peak: no 16-bit peak is published; 1/{ways:.0f} of the {name} peak is assumed"
+            )
+    raise InputError(f"the chip states no usable peak (it has: {', '.join(peaks) or 'none'}). Add 'bf16'.")
+
+
+def wide_peak(peaks: Mapping[str, Num]) -> str:
+    """The peak that 16-bit arithmetic runs at: bf16, else fp16, else fp32.
+
+    Raises
+    ------
+    InputError
+        The chip states none of them; a machine is completed by :func:`with_wide_peak`.
+    """
+    for name in _WIDE:
         if name in peaks:
             return name
-    raise InputError(f"the chip states no usable peak (it has: {', '.join(peaks) or 'none'}). Add 'bf16'.")
+    raise InputError(f"the chip states no 16-bit peak (it has: {', '.join(peaks) or 'none'}). Add 'bf16'.")
 
 
 def attention_peak(q_dtype: str, peaks: Mapping[str, Num]) -> str:

@@ -10,6 +10,7 @@ from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.errors import InputError
 from tokenroof.perf.borrow import choose_rows, shipped_rows
 from tokenroof.perf.core import Machine, Net, Tier
+from tokenroof.perf.lowprec import with_wide_peak
 
 # Static 30 %, compute 40 %, memory 20 %, network 10 % of the board power at full load: default of
 # GenZ-LLM-Analyzer (power.py), an assumption there and here.
@@ -48,9 +49,10 @@ def build_machine(
         else choose_rows(chip.name, chip.relative, chip.family, engine.kernels, topology, efficiencies)
     )
     tdp_w = chip.tdp_w.value if chip.tdp_w is not None else 0.0
+    peaks, missing_peak = with_wide_peak({name: peak.value for name, peak in chip.peak_flop_per_s.items()})
     return Machine(
         name=chip.name,
-        peak_flop_per_s={name: peak.value for name, peak in chip.peak_flop_per_s.items()},
+        peak_flop_per_s=peaks,
         compute_units=float(chip.compute_units),
         cache_bytes=chip.cache_bytes,
         tiers=tuple(_tier(tier) for tier in chip.memory),
@@ -60,11 +62,10 @@ def build_machine(
         efficiency=chosen,
         idle_w=tdp_w * STATIC_POWER_SHARE,
         tdp_w=tdp_w,
-        energy_j_per_flop={
-            name: COMPUTE_POWER_SHARE * tdp_w / peak.value for name, peak in chip.peak_flop_per_s.items()
-        },
+        energy_j_per_flop={name: COMPUTE_POWER_SHARE * tdp_w / peak for name, peak in peaks.items()},
         step_overhead_s=engine.step_overhead_s.value,
         exposed_collective_fraction=engine.exposed_collective_fraction.value,
+        assumptions=(missing_peak,) if missing_peak else (),
     )
 
 
