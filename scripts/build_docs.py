@@ -1,6 +1,7 @@
 """Every generated page: reference, glossary, outputs of commands and examples, accuracy tables.
 
-``python scripts/build_docs.py`` writes what has changed; the tests compare the same pages with the files.
+``python scripts/build_docs.py`` writes what has changed; ``--quick`` leaves out the accuracy pages, which
+read all measurements. The tests compare the quick pages with the files.
 """
 
 from __future__ import annotations
@@ -114,19 +115,19 @@ def draw_chart() -> None:
     run_command(words[:at] + words[at + 2 :])
 
 
-def main() -> None:
-    """Write every page that has changed."""
+def main(*, quick: bool) -> None:
+    """Write every page that has changed; ``quick`` leaves out the accuracy pages."""
     draw_chart()
     for path, text in pages().items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")
-    for name in OTHER_GENERATORS:
+    for name in () if quick else OTHER_GENERATORS:
         script = ROOT / "scripts" / name
         if script.exists():
             subprocess.run([sys.executable, str(script)], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(quick="--quick" in sys.argv[1:])
