@@ -9,7 +9,14 @@ from tokenroof.perf.machine import build_machine
 from tokenroof.perf.step import step_time
 
 CATALOG = load()
-MODELS = ("llama-3.1-8b", "qwen3-30b-a3b", "deepseek-v3.2", "gpt-oss-120b", "qwen3.5-35b-a3b", "falcon-h1-34b")
+MODELS = (
+    "llama-3.1-8b",
+    "qwen3-30b-a3b",
+    "deepseek-v3.2",
+    "gpt-oss-120b",
+    "qwen3.5-35b-a3b",
+    "falcon-h1-34b",
+)
 BATCHES = (decode_batch(1, 100), decode_batch(64, 4000), prefill_batch(1, 4096), prefill_batch(8, 300))
 
 
