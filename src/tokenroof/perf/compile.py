@@ -19,7 +19,15 @@ from tokenroof.catalog.model import (
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Batch, Parallel
 from tokenroof.perf.core import Machine
-from tokenroof.perf.features import DECODE, LANES, PREFILL, classify, rank_features
+from tokenroof.perf.features import (
+    DECODE,
+    LANES,
+    PREFILL,
+    classify,
+    classify_mixers,
+    mixers_ops,
+    rank_features,
+)
 from tokenroof.perf.operators import op_time
 from tokenroof.perf.peaks import peak_name
 
@@ -104,9 +112,14 @@ def sample(subject: Subject, section: str, **fields: IntArray) -> Samples:
     )
     columns = {name: np.concatenate(([_EVERYTHING], fields.get(name, blank))) for name in names}
     batch = Batch(**columns, decode_tokens=subject.decode_tokens)
-    ops = step_ops(subject.model, subject.precision, subject.parallel, batch, hot_factor=subject.hot_factor)
+    subject_is = (subject.model, subject.precision, subject.parallel)
+    if section in (DECODE, PREFILL):
+        ops = mixers_ops(*subject_is, batch, subject.hot_factor)
+        classes = classify_mixers(*subject_is, subject.decode_tokens, subject.hot_factor)
+    else:
+        ops, classes = step_ops(*subject_is, batch, hot_factor=subject.hot_factor), subject.classes
     time_s, energy_j, compute_s = no_samples((points + 1,))
-    for op, found in zip(ops, subject.classes, strict=True):
+    for op, found in zip(ops, classes, strict=True):
         if found == section:
             timed = op_time(op, subject.machine)
             time_s += timed.time_s
@@ -254,7 +267,7 @@ def past_knots(model: ModelSpec) -> IntArray:
 
     Finer below every window: a chunk of n tokens feels it from a past of ``window - n`` on.
     """
-    doubling = 2 ** np.arange(7, 22)
+    doubling = 2 ** np.array([7, 8, 9, 10, 11, 12, 13, 15, 17, 19, 21])
     bends = [np.array([0, 1])] + [np.arange(17) * edge // 16 for edge in windows(model)]
     return np.unique(np.concatenate((doubling, *bends)))
 
@@ -284,20 +297,37 @@ def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Sampl
         else int(np.searchsorted(new, max(_SAMPLED_TOKENS // chunks, 64), side="right"))
         for chunks in CHUNK_KNOTS.tolist()
     ]
-    level = np.repeat(np.arange(CHUNK_KNOTS.size), np.array(kept) * past.size)
-    row = np.concatenate([np.repeat(np.arange(count), past.size) for count in kept])
-    column = np.tile(np.arange(past.size), sum(kept))
+    level, row, column = _grid([np.arange(count) for count in kept], past.size)
+    at = (CHUNK_KNOTS[level] * subject.parallel.dp, new[row], past[column])
+    for value, here in zip(values, _prefill(subject, *at, pairs[row, column]), strict=True):
+        value[level, row, column] = here
+    sparse = [_sparse_rows(count) for count in kept]
+    level, row, column = _grid(sparse, past.size)
     at = (CHUNK_KNOTS[level] * subject.parallel.dp, new[row], past[column])
     even = pairs[row, column]
     more = even * 5 // 4 + 1
-    low, high = _prefill(subject, *at, even), _prefill(subject, *at, more)
-    for value, slope, here, there in zip(values, slopes, low, high, strict=True):
-        value[level, row, column] = here
-        slope[level, row, column] = (there - here) / (more - even)
-        for index, count in enumerate(kept):
-            value[index, count:] = value[index, count - 1] * pairs[count:] / pairs[count - 1]
+    for value, slope, there in zip(values, slopes, _prefill(subject, *at, more), strict=True):
+        slope[level, row, column] = (there - value[level, row, column]) / (more - even)
+    for index, (count, rows) in enumerate(zip(kept, sparse, strict=True)):
+        below = np.maximum(rows.searchsorted(np.arange(count), side="right") - 1, 0)
+        for value, slope in zip(values, slopes, strict=True):
+            slope[index, :count] = slope[index, rows[below]]
             slope[index, count:] = slope[index, count - 1]
+            value[index, count:] = value[index, count - 1] * pairs[count:] / pairs[count - 1]
     return values, slopes
+
+
+def _sparse_rows(count: int) -> IntArray:
+    """Rows at which slopes are sampled: all of short chunks, then every eighth; slopes change slowly."""
+    return np.unique(np.concatenate((np.arange(min(count, 32)), np.arange(32, count, 8), [count - 1])))
+
+
+def _grid(rows: list[IntArray], columns: int) -> tuple[IntArray, IntArray, IntArray]:
+    """Level, row and column of every point of grids that have other rows on every level."""
+    level = np.repeat(np.arange(len(rows)), [len(some) * columns for some in rows])
+    row = np.repeat(np.concatenate(rows), columns)
+    column = np.tile(np.arange(columns), sum(len(some) for some in rows))
+    return level, row, column
 
 
 def _prefill(subject: Subject, chunks: IntArray, new: IntArray, past: IntArray, pairs: IntArray) -> Samples:

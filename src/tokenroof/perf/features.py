@@ -9,14 +9,15 @@ of batches in which these numbers collide, so that no list of operator names is 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from functools import lru_cache
 from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 
-from tokenroof.catalog.model import ModelSpec, Precision
-from tokenroof.graph.build import step_ops
+from tokenroof.catalog.model import Mixer, ModelSpec, Precision
+from tokenroof.graph.build import mixer_ops, step_ops
 from tokenroof.graph.core import Batch, Int, Op, Parallel
 from tokenroof.graph.step import make_step
 
@@ -84,6 +85,30 @@ def rank_features(model: ModelSpec, precision: Precision, parallel: Parallel, ba
         prefill_past_tokens=rank.prefill_past_tokens,
         prefill_pairs=rank.prefill_pairs,
     )
+
+
+def mixers_ops(
+    model: ModelSpec, precision: Precision, parallel: Parallel, batch: Batch, hot_factor: float
+) -> list[Op]:
+    """The operators of the token mixers alone: the part of ``step_ops`` that attention is in."""
+    step = make_step(model, precision, parallel, batch, hot_factor=hot_factor)
+    counts: Counter[Mixer] = Counter()
+    for group in model.layers:
+        for mixer in group.mixers:
+            counts[mixer] += group.count
+    return [op for mixer, count in counts.items() for op in mixer_ops(mixer, count, step)]
+
+
+@lru_cache(maxsize=256)
+def classify_mixers(
+    model: ModelSpec, precision: Precision, parallel: Parallel, decode_tokens: int, hot_factor: float
+) -> tuple[str, ...]:
+    """The part of :func:`classify` that belongs to :func:`mixers_ops`."""
+    batch = _probes(parallel, decode_tokens)
+    names = [op.name for op in step_ops(model, precision, parallel, batch, hot_factor=hot_factor)]
+    part = [op.name for op in mixers_ops(model, precision, parallel, batch, hot_factor)]
+    start = next(index for index in range(len(names)) if names[index : index + len(part)] == part)
+    return classify(model, precision, parallel, decode_tokens, hot_factor)[start : start + len(part)]
 
 
 @lru_cache(maxsize=256)
