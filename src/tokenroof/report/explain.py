@@ -37,7 +37,8 @@ def summary(name: str, estimate: Estimate) -> str:
     if estimate.infeasible is not None:
         return f"{name}: {estimate.infeasible.reason}"
     m = estimate.metrics
-    says = [f"{name}: {deployment_line(estimate)} serve {workload_line(estimate)}"]
+    sketch = " (projection)" if tables.is_projection(estimate) else ""
+    says = [f"{name}{sketch}: {deployment_line(estimate)} serve {workload_line(estimate)}"]
     if "ttft_s" in m and "tpot_s" in m:
         says.append(
             f"first token after {metric_text('ttft_s', m['ttft_s'])} without queueing, then one every "

@@ -20,7 +20,7 @@ _COMPUTE = "#d9730d"
 _LATENCY = "#8f969e"
 _HOST = "#5b6470"
 _MEMORY = ("#2f6fb3", "#5fb0e5", "#1c4a7e")
-_NETWORK = ("#1a9870", "#74c49d")
+_NETWORK = ("#1a9870", "#74c49d", "#0b5d45", "#a8b545")
 _SLABS = {
     "weights": "#2f6fb3",
     "attention": "#2f6fb3",
@@ -28,7 +28,7 @@ _SLABS = {
     "kv": "#1a9870",
     "state": "#74c49d",
     "activations": "#d9730d",
-    "free": "#c9ced4",
+    "free": "#7a838c",
 }
 _OTHER_SLABS = ("#8f969e", "#b07aa1", "#5b6470", "#c9a227", "#b3bac2", "#7d5a3c")
 SERIES = ("#2f6fb3", "#d9730d", "#1a9870", "#b0568f", "#8a6d1d", "#4aa3c7", "#6b4fa0", "#5b6470")

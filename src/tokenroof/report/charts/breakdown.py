@@ -25,7 +25,7 @@ def breakdown(estimates: Sequence[Estimate]) -> alt.VConcatChart:
         title="limited by",
         sort=[limit_name(name) for name in names],
         scale=alt.Scale(domain=[limit_name(name) for name in names], range=theme.limit_colours(names)),
-        legend=alt.Legend(orient="top", direction="horizontal", columns=6),
+        legend=alt.Legend(orient="top", direction="horizontal", columns=5, labelLimit=280),
     )
     titles = {
         "prefill": "Prefill of one prompt [ms]",

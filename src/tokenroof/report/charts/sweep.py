@@ -13,6 +13,7 @@ from tokenroof.report.charts.altair_types import layered, rows_chart
 from tokenroof.report.human import human
 from tokenroof.report.labels import common, num_chips, short_name
 
+_ROOM_X, _ROOM_Y = 0.045, 0.035  # of the plot: what a number takes
 _X, _Y = "output_tokens_per_s_per_user", "output_tokens_per_s_per_chip"
 
 
@@ -69,8 +70,10 @@ def sweep(estimates: Sequence[Estimate]) -> alt.LayerChart:
 
 
 def _line_name(estimate: Estimate) -> str:
-    chips = num_chips(estimate)
-    return f"{short_name(estimate)}, {chips} chip{'s' if chips > 1 else ''}"
+    chips, name = num_chips(estimate), short_name(estimate)
+    if f"{chips} x " in name:
+        return name
+    return f"{name}, {chips} chip{'s' if chips > 1 else ''}"
 
 
 def sweep_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
@@ -91,4 +94,17 @@ def sweep_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
         mine = sorted((r for r in rows if r["deployment"] == name), key=lambda r: int(r["concurrency"]))
         for i, row in enumerate(mine):
             row["labelled"] = i in (0, len(mine) - 1)
+    _spread(rows)
     return rows
+
+
+def _spread(rows: list[dict[str, Any]]) -> None:
+    """Leave out a number that would stand on another one."""
+    taken: list[tuple[float, float]] = []
+    widest, highest = (max((row[key] for row in rows), default=1.0) for key in ("user", "chip"))
+    for row in rows:
+        x, y = row["user"] / widest, row["chip"] / highest
+        if row["labelled"]:
+            row["labelled"] = all(abs(x - a) > _ROOM_X or abs(y - b) > _ROOM_Y for a, b in taken)
+        if row["labelled"]:
+            taken.append((x, y))

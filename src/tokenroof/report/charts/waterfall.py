@@ -23,7 +23,7 @@ def memory(estimates: Sequence[Estimate]) -> alt.ConcatChart:
     Every panel has its own axis, as long as what it holds; a model that does not fit is drawn too.
     """
     shown = [
-        (f"{name}, {tier}" if len(tiers) > 1 else name, rows)
+        (_panel_name(name, estimate, tier if len(tiers) > 1 else ""), rows)
         for name, estimate in zip(short_names(estimates), estimates, strict=True)
         if estimate.capacity is not None
         for tiers in [slabs(estimate.capacity)]
@@ -34,6 +34,11 @@ def memory(estimates: Sequence[Estimate]) -> alt.ConcatChart:
     panels = [_panel(name, rows, names, width) for name, rows in shown]
     title = alt.TitleParams(text="Memory of one chip [GB]", subtitle=headline(estimates))
     return panelled(panels, columns=_COLUMNS, spacing=24, title=title)
+
+
+def _panel_name(name: str, estimate: Estimate, tier: str) -> str:
+    fits = "" if estimate.feasible else ": infeasible"
+    return f"{name}, {tier}{fits}" if tier else f"{name}{fits}"
 
 
 def slabs(capacity: Capacity) -> dict[str, list[dict[str, Any]]]:
@@ -67,7 +72,7 @@ def _panel(label: str, rows: list[dict[str, Any]], names: list[str], width: int)
         "slab:N",
         title=None,
         sort=[row["slab"] for row in rows],
-        axis=alt.Axis(labelLimit=170, ticks=False, domain=False),
+        axis=alt.Axis(labelLimit=170, minExtent=72, ticks=False, domain=False),
     )
     scale = alt.Scale(domain=[0, largest * 1.03], nice=False)
     bars = (
