@@ -151,13 +151,13 @@ def test_a_sweep_runs_from_one_to_what_fits():
 
 
 BAD = {
-    "tp": (0, -1, True, 1.5, float("nan"), "2", 10**15),
+    "tp": (0, -1, True, 1.5, float("nan"), "2", 10**6, 10**400),
     "isl": (0, -1, False, 2.0, None, "x"),
     "osl": (0, float("inf")),
     "image_tokens": (-1, 1.0),
-    "concurrency": (0, True, 1.5),
+    "concurrency": (0, True, 1.5, 10**9),
     "batch": (0, "8"),
-    "replicas": (0, None),
+    "replicas": (0, None, 10**6),
     "prefill_tp": (2,),
     "weights": ("fp5", 8, ""),
     "kv": ("fp5", 8, "int4_g32"),

@@ -8,6 +8,8 @@ from typing import TypedDict, Unpack
 
 from tokenroof.api.answer import Answer
 from tokenroof.api.inputs import (
+    MOST_SEQUENCES,
+    MOST_WAYS,
     ChipLike,
     EngineLike,
     ModelLike,
@@ -148,16 +150,21 @@ def estimate(
     if concurrency is not None and batch is not None:
         raise InputError("give concurrency or batch, not both.")
     found = load_catalog(catalog)
-    at_once, per_replica = optional_whole("concurrency", concurrency), optional_whole("batch", batch)
+    at_once = optional_whole("concurrency", concurrency, most=MOST_SEQUENCES)
+    per_replica = optional_whole("batch", batch, most=MOST_SEQUENCES)
     shape = RequestShape(
         isl_tokens=whole("isl", isl),
         osl_tokens=whole("osl", osl),
         image_tokens=whole("image_tokens", image_tokens, least=0),
     )
     ways = {"tp": tp, "pp": pp, "ep": ep, "dp": dp, "cp": cp}
-    ways = {name: optional_whole(name, count) for name, count in ways.items()}
-    copies = whole("replicas", replicas), whole("prefill_replicas", prefill_replicas)
-    first_tp = optional_whole("prefill_tp", prefill_tp)
+    ways = {name: optional_whole(name, count, most=MOST_WAYS) for name, count in ways.items()}
+    copies = (
+        whole("replicas", replicas, most=MOST_WAYS),
+        whole("prefill_replicas", prefill_replicas, most=MOST_WAYS),
+    )
+    whole("batch times replicas", (per_replica or 1) * copies[0], most=MOST_SEQUENCES)
+    first_tp = optional_whole("prefill_tp", prefill_tp, most=MOST_WAYS)
     money = spending(price=price, region=region, utilisation=utilisation, pue=pue, capex_usd=capex_usd)
     served, runs = resolve_model(found, model), resolve_engine(found, engine)
     formats = precision(served, weights, kv)

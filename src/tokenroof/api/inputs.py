@@ -27,7 +27,13 @@ ChipLike: TypeAlias = "str | Path | Chip"
 EngineLike: TypeAlias = "str | Engine"
 
 MOST = 10**12
-"""Largest count or length that is taken for what was meant."""
+"""Largest length that is taken for what was meant. [tokens]"""
+
+MOST_SEQUENCES = 1_000_000
+"""Most sequences at once in a whole deployment."""
+
+MOST_WAYS = 100_000
+"""Most ways of parallelism, and copies of a model; no fabric joins as many chips."""
 
 # What engines multiply weights of a format with when it is not the format itself.
 _ACTIVATIONS = {"fp8_block": "fp8", "mxfp4": "mxfp8", "mxfp6": "mxfp8"}
@@ -37,8 +43,8 @@ KV_DTYPES = ("bf16", "fp16", "fp8", "fp32", "int8", "mxfp8", "nvfp4", "mxfp4", "
 """Formats a cache may be kept in."""
 
 
-def whole(name: str, given: object, *, least: int = 1) -> int:
-    """A whole number of at least ``least``.
+def whole(name: str, given: object, *, least: int = 1, most: int = MOST) -> int:
+    """A whole number from ``least`` to ``most``.
 
     Raises
     ------
@@ -54,14 +60,15 @@ def whole(name: str, given: object, *, least: int = 1) -> int:
         raise InputError(rule) from None
     if number < least:
         raise InputError(rule)
-    if number > MOST:
-        raise InputError(f"{name} must be at most {MOST:.0e}, got {number:.3e}.")
+    if number > most:
+        shown = f"{number:,}" if number < 10**18 else f"a number of {len(str(abs(number)))} digits"
+        raise InputError(f"{name} must be at most {most:,}, got {shown}.")
     return number
 
 
-def optional_whole(name: str, given: object) -> int | None:
-    """None, or a whole number of at least 1."""
-    return None if given is None else whole(name, given)
+def optional_whole(name: str, given: object, *, most: int = MOST) -> int | None:
+    """None, or a whole number from 1 to ``most``."""
+    return None if given is None else whole(name, given, most=most)
 
 
 def positive(name: str, given: object) -> float:
@@ -230,7 +237,7 @@ def sharding(
     model and a working set of sequences. With some of them, ``tp`` is chosen so, unless ``dp`` or ``cp``
     spread the model already; the rest is 1.
     """
-    given = {name: whole(name, count) for name, count in ways.items() if count is not None}
+    given = {name: count for name, count in ways.items() if count is not None}
     if "tp" in given or given.keys() & {"dp", "cp"}:
         return Parallel(**given)
     chosen = default_parallel(chip, engine, model, formats, shape)
