@@ -369,16 +369,23 @@ def _compile(
     return table
 
 
+_SEQUENCE_LANES = ("logits", "decode_seqs")
+_MOST_SEQUENCES = 2048  # no engine runs more at once on one rank; beyond, tiles are sampled
+
+
 def _lane(subject: compiler.Subject, name: str, dense_tokens: int) -> Lane:
+    if name in _SEQUENCE_LANES:
+        dense_tokens = min(dense_tokens, _MOST_SEQUENCES)
     tail = compiler.tail_knots(dense_tokens)
-    sampled = compiler.lane_samples(subject, name, np.concatenate((np.arange(dense_tokens + 1), tail)))
+    below, every = compiler.dense_knots(subject.model, dense_tokens), np.arange(dense_tokens + 1)
+    sampled = compiler.lane_samples(subject, name, np.concatenate((below, tail)))
     for array in sampled:
         array[0] = 0.0
     return Lane(
         feature=name,
-        dense=sampled.each(lambda array: array[: dense_tokens + 1]),
+        dense=sampled.each(lambda array: np.interp(every, below, array[: below.size])),
         tail=tail,
-        tail_samples=sampled.each(lambda array: array[dense_tokens + 1 :]),
+        tail_samples=sampled.each(lambda array: array[below.size :]),
     )
 
 
