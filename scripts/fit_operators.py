@@ -22,7 +22,9 @@ import numpy as np
 import polars as pl
 from scipy.optimize import least_squares
 
-from tokenroof.calibrate.operators import TABLES, Hardware, hardware_of, read_table, residual
+from tokenroof.calibrate.accuracy import row_name
+from tokenroof.calibrate.benchmark import Hardware, hardware_of
+from tokenroof.calibrate.operators import TABLES, read_table, residual
 from tokenroof.catalog.catalog import load
 from tokenroof.catalog.efficiency import COLUMNS as HEADER
 
@@ -30,8 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "calibration" / "measured"
 TARGET = ROOT / "src" / "tokenroof" / "catalog" / "data" / "efficiency"
 COLUMNS = list(HEADER)
-STARTS = 4
-TRAINING_ROWS = 1500
+STARTS = 3
+TRAINING_ROWS = 900
 NEVER = 1e9
 
 Bounds = tuple[float, float, float]  # start, low, high
@@ -69,11 +71,12 @@ FREE: dict[str, dict[str, Bounds]] = {
         "ragged_fraction": (0.05, 1e-3, 0.8),
     },
     "attention_decode": {**DECODE, **CACHED, "ungrouped_cost": (1.5, 0.05, 300)},
-    "attention_prefill": {**PREFILL, "kv_passes": (1, 0.2, 20)},
-    "mla_decode": {**DECODE, "min_rows": (8, 1, 128)},
-    "mla_prefill": PREFILL,
+    "attention_prefill": {**PREFILL, **CACHED, "kv_passes": (1, 0.2, 20)},
+    "mla_decode": {**DECODE, **CACHED},
+    "mla_prefill": {**PREFILL, **CACHED},
     "moe": {
         **TILED,
+        **CACHED,
         "launch_s": (1.5e-5, 1e-6, 2e-4),
         "tile_exponent": (0.02, 1e-3, 1.2),
         "fill_fraction": (0.05, 0.01, 4),
@@ -106,14 +109,13 @@ FORM = {
     "elementwise": "streaming",
 }
 SOURCES = {"torch": "vidur", "hf": "llmservingsim", "pytorch": "llmcompass"}
-RENAMED = {"sq": "int8"}
 
 
 def choices(table: str, key: tuple[str, ...]) -> Iterator[dict[str, float]]:
     """Discrete parameters to try for a group, each with the continuous ones refitted."""
     one_kernel = {"max_rows": NEVER, "least_rows": 1.0, "ungrouped_cost": 1.0}
     if table == "gemm":
-        for ways, power in product((1.0, 4.0, 8.0), (2.0, 4.0, 8.0, 16.0)):
+        for ways, power in product((1.0, 4.0, 8.0), (2.0, 4.0, 8.0)):
             yield {"split_ways": ways, "sharpness": power, "quantise_fraction": 0.6}
     elif table == "attention_decode":
         yield from ({"min_rows": rows, **one_kernel} for rows in (1.0, 16.0, 32.0))
@@ -121,7 +123,7 @@ def choices(table: str, key: tuple[str, ...]) -> Iterator[dict[str, float]]:
             for rows in (1.0, 16.0, 32.0):
                 yield from ({"min_rows": rows, "max_rows": 32.0, "least_rows": least} for least in (1.0, 2.0))
     elif table == "mla_decode":
-        yield one_kernel
+        yield from ({"min_rows": rows, **one_kernel} for rows in (1.0, 16.0, 64.0, 128.0))
     elif table == "moe":
         yield from ({"width_step": step} for step in (16.0, 64.0, 128.0))
     elif table == "elementwise" and key[1] == "torch":  # timed to 1 us: no launch floor to be read off
@@ -133,7 +135,7 @@ def choices(table: str, key: tuple[str, ...]) -> Iterator[dict[str, float]]:
 
 
 def fit(
-    table: str, rows: pl.DataFrame, hardware: Hardware, fixed: Mapping[str, float]
+    table: str, rows: pl.DataFrame, hardware: Hardware, fixed: Mapping[str, float], starts: int
 ) -> tuple[float, dict[str, float]]:
     """Best of several starts: cost per row and parameters."""
     rows = rows.filter(~pl.col("held_out"))
@@ -152,7 +154,7 @@ def fit(
 
     jump = np.random.default_rng(7)
     best = None
-    for attempt in range(STARTS):
+    for attempt in range(starts):
         moved = start + (attempt > 0) * jump.normal(0.0, 0.6, len(start)) * np.minimum(1.0, (high - low) / 2)
         first = np.clip(moved, low + 1e-3, high - 1e-3)
         found = least_squares(
@@ -169,29 +171,20 @@ def fit_group(job: tuple[str, tuple[str, ...], pl.DataFrame]) -> list[object]:
     warnings.simplefilter("ignore")
     table, key, rows = job
     hardware = hardware_of(load().chip(key[0]))
-    _, found = min(
-        (fit(table, rows, hardware, fixed) for fixed in choices(table, key)), key=lambda pair: pair[0]
-    )
+    tried = [
+        (fit(table, rows, hardware, fixed, 1)[0], index) for index, fixed in enumerate(choices(table, key))
+    ]
+    _, found = fit(table, rows, hardware, list(choices(table, key))[min(tried)[1]], STARTS)
     found = {name: float(f"{value:.4g}") for name, value in sorted(found.items())}
     test = rows.filter(pl.col("held_out"))
     measured_s = test["latency_us"].to_numpy().astype(np.float64) * 1e-6
     error = residual(TABLES[table].predict(test, hardware, found), measured_s)
-    op, dtype = names(table, key)
+    op, dtype = row_name(table, key)
     print(table, *key, f"{error.mean_fraction:.2%} (median {error.median_fraction:.2%})", flush=True)
     kernel = rows["kernel"][0] if "kernel" in rows.columns else ""
     source = SOURCES.get(key[1], "aic" if table != "elementwise" and key[0] != "rtx4090" else "llmservingsim")
     row = [op, key[0], key[1], dtype, kernel, FORM[table], found]
     return [*row, f"{error.mean_fraction:.4f}", rows.height, source, "measured"]
-
-
-def names(table: str, key: tuple[str, ...]) -> tuple[str, str]:
-    """Operator class and dtype of a group, as efficiency rows spell them."""
-    if table == "recurrent":
-        return ("recurrent_decode" if key[3] == "True" else "recurrent_prefill"), key[2]
-    if table == "elementwise":
-        return table, "bf16"
-    *dtypes, last = (RENAMED.get(part, part) for part in key[2:])
-    return table, "/".join([*dtypes, f"hd{last}" if last.isdigit() else last])
 
 
 def medians(rows: list[list[object]]) -> list[list[object]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tokenroof.calibrate.accuracy import GroupAccuracy, accuracy
+from tokenroof.calibrate.accuracy import GroupAccuracy, accuracy, beyond
 from tokenroof.calibrate.operators import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,6 +103,23 @@ def section(table: str, members: tuple[GroupAccuracy, ...]) -> list[str]:
     return lines
 
 
+def outside() -> list[str]:
+    """What no fit saw."""
+    return [
+        "## Beyond the fitted domain",
+        "",
+        "Sliding windows, and prompts over a cached past, predicted by rows that were fitted without either.",
+        "",
+        "| chip | framework | what | rows | error % | median % |",
+        "|---|---|---|--:|--:|--:|",
+        *(
+            f"| {case.chip} | {case.kernels} | {case.what} | {case.found.rows} "
+            f"| {percent(case.found.mean_fraction)} | {percent(case.found.median_fraction)} |"
+            for case in beyond(MEASURED)
+        ),
+    ]
+
+
 def page() -> str:
     """The whole page."""
     found = {table: accuracy(MEASURED, table) for table in TABLES}
@@ -117,6 +134,7 @@ def page() -> str:
     ]
     for table, members in found.items():
         lines += ["", *section(table, members)]
+    lines += ["", *outside()]
     return "\n".join(lines) + "\n"
 
 

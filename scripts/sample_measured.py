@@ -71,10 +71,12 @@ def preferred_kernel(frame: pl.DataFrame, group: list[str]) -> pl.DataFrame:
 
 
 def gemm(source: Path) -> pl.DataFrame:
-    """Products whose weights exceed 1.5 caches, so that they come from memory."""
+    """Products whose benchmarked weights exceed 1.5 caches, so that they come from memory."""
     frame = named(pl.read_parquet(source / "gemm.parquet"), "dtype")
     width = pl.col("dtype").replace_strict(WEIGHT_BYTES, default=1.0, return_dtype=pl.Float64)
-    cold = pl.col("n").cast(pl.Float64) * pl.col("k") * width > 1.5 * pl.col("cache_bytes")
+    # The benchmark cycles through six copies of the weights, under TensorRT-LLM through one.
+    copies = pl.when(pl.col("kernels") == "trtllm").then(1.0).otherwise(6.0)
+    cold = pl.col("n").cast(pl.Float64) * pl.col("k") * width * copies > 1.5 * pl.col("cache_bytes")
     big = (pl.col("n") >= 512) & (pl.col("k") >= 512)
     eager = (pl.col("kernels") == "vllm") & (pl.col("dtype") == "fp8_block")
     aic = frame.filter((pl.col("source") == "aiconfigurator") & cold & big & ~eager)
@@ -107,6 +109,26 @@ def attention_prefill(source: Path) -> pl.DataFrame:
     )
     group = ["chip", "kernels", "q_dtype", "kv_dtype", "head_dim"]
     return draw(preferred_kernel(frame, group), group, ["batch", "seq_new", "n_q", "n_kv"], 1900)
+
+
+def attention_beyond(source: Path) -> pl.DataFrame:
+    """What no fit uses: sliding windows, and prompts over a cached past (vLLM on RTX cards)."""
+    parts = []
+    for phase, length in (("decode", "context"), ("prefill", "seq_new")):
+        frame = named(pl.read_parquet(source / f"attention_{phase}.parquet"), "q_dtype", "kv_dtype")
+        if phase == "decode":
+            frame = frame.with_columns(seq_past=pl.col("context"), seq_new=pl.lit(1))
+        windowed = (pl.col("source") == "aiconfigurator") & (pl.col("window") > 0) & (pl.col(length) >= 64)
+        past = (pl.col("source") == "llmservingsim") & (pl.col("seq_past") > 0) & (phase == "prefill")
+        frame = frame.filter((windowed | past) & pl.col("head_dim").is_in([64, 128, 256]))
+        frame = frame.with_columns(phase=pl.lit(phase)).select(
+            "chip", "kernels", "phase", "q_dtype", "kv_dtype", "head_dim", "window", "kernel",
+            "batch", "seq_new", "seq_past", "n_q", "n_kv", "latency_us",
+        )  # fmt: skip
+        group = ["chip", "kernels", "phase", "q_dtype", "kv_dtype", "head_dim", "window"]
+        shape = ["batch", "seq_new", "seq_past", "n_q", "n_kv"]
+        parts.append(draw(preferred_kernel(frame, group), group, shape, 300))
+    return pl.concat(parts)
 
 
 def mla(source: Path, phase: str) -> pl.DataFrame:
@@ -216,6 +238,7 @@ def main() -> None:
         "gemm": gemm(source),
         "attention_decode": attention_decode(source),
         "attention_prefill": attention_prefill(source),
+        "attention_beyond": attention_beyond(source),
         "mla_decode": mla(source, "decode"),
         "mla_prefill": mla(source, "prefill"),
         "moe": moe(source),

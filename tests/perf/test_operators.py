@@ -109,7 +109,7 @@ def test_formats_run_on_the_arithmetic_the_chip_has(weight, act, peaks, row, pea
 
 
 def test_a_chip_without_peaks_is_refused():
-    with pytest.raises(InputError, match="no usable peak"):
+    with pytest.raises(InputError, match="no 16-bit peak"):
         compute_path("bf16", "bf16", {})
 
 

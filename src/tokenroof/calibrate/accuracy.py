@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from tokenroof.calibrate.operators import TABLES, Hardware, Residual, hardware_of, read_table, residual
+from tokenroof.calibrate.attention import attention_beyond_seconds
+from tokenroof.calibrate.benchmark import Array, Hardware, hardware_of
+from tokenroof.calibrate.operators import TABLES, Residual, read_table, residual
 from tokenroof.catalog.catalog import load
 from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.catalog.efficiency import load as load_rows
@@ -64,6 +66,43 @@ def row_name(table: str, key: Sequence[object]) -> tuple[str, str]:
     if table.startswith("attention"):
         return table, "/".join([*parts[:-1], f"hd{parts[-1]}"])
     return table, _RENAMED.get(parts[0], parts[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeyondAccuracy:
+    """How well a row predicts measurements outside the domain it was fitted on."""
+
+    chip: str
+    kernels: str
+    what: str
+    found: Residual
+
+
+def beyond(directory: Path) -> tuple[BeyondAccuracy, ...]:
+    """Errors on windows and on prompts over a past, all formats together; no fit saw these rows."""
+    rows = read_table(directory, "attention_beyond")
+    group = ["chip", "kernels", "phase", "q_dtype", "kv_dtype", "head_dim", "window"]
+    ratios: dict[tuple[str, str, str], list[Array]] = {}
+    parts = rows.partition_by(group, as_dict=True)
+    for key, part in sorted(parts.items(), key=lambda item: tuple(map(str, item[0]))):
+        chip, kernels, phase, q_dtype, kv_dtype, head_dim, window = map(str, key)
+        name = f"{kv_dtype}/hd{head_dim}" if phase == "decode" else f"{q_dtype}/{kv_dtype}/hd{head_dim}"
+        row = _index().get((f"attention_{phase}", chip, kernels, name))
+        if row is None:
+            continue
+        predicted_s = attention_beyond_seconds(part, hardware(chip), row.parameters)
+        measured_s = part["latency_us"].to_numpy().astype(np.float64) * 1e-6
+        case = f"window of {window}" if window != "0" else "cached past"
+        ratios.setdefault((chip, kernels, f"{phase}, {case}"), []).append(predicted_s / measured_s)
+    return tuple(
+        BeyondAccuracy(
+            chip=chip,
+            kernels=kernels,
+            what=what,
+            found=residual(np.concatenate(found), np.ones(sum(map(len, found)))),
+        )
+        for (chip, kernels, what), found in ratios.items()
+    )
 
 
 @lru_cache(maxsize=1)

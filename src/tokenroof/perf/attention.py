@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tokenroof.catalog.core import OperandKind
-from tokenroof.graph.core import AttentionDecode, AttentionPrefill, IndexScore, Num
+from tokenroof.graph.core import AttentionDecode, AttentionPrefill, IndexScore, Num, Work
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
 from tokenroof.perf.lowprec import attention_peak, short_name
 from tokenroof.perf.roofline import (
+    TRAFFIC_PARAMETERS,
     Span,
+    cached_stream_s,
     finish,
     log2,
     lower,
@@ -21,6 +23,7 @@ from tokenroof.perf.roofline import (
     slowest_s,
     smooth_max,
     tier_streams_s,
+    time_parameters,
     up_to_whole,
     upper,
 )
@@ -137,7 +140,7 @@ def decode_numbers(parameters: Mapping[str, Num]) -> tuple[dict[str, Num], dict[
     timing = {
         name: value
         for name, value in parameters.items()
-        if name not in kernel and not name.startswith("cached_")
+        if name not in kernel and name not in TRAFFIC_PARAMETERS
     }
     return kernel, timing
 
@@ -213,6 +216,17 @@ def longest_row_keys(mean_keys: Num, mean_past: Num, new_tokens: Num) -> Num:
     return mean_past + new_tokens * (1.0 - root(upper(1.0 - 2.0 * grown / new_tokens, 0.0)))
 
 
+def fresh_stream_s(work: Work, stream_s: Num, machine: Machine, parameters: Mapping[str, Num]) -> Num:
+    """Streaming time of queries, keys and values that the kernel before has just written. [s]"""
+    return cached_stream_s(
+        stream_s,
+        footprint_bytes=real(work.activation_bytes + work.kv_bytes),
+        cache_bytes=machine.cache_bytes,
+        cached_speedup=parameters["cached_speedup"],
+        cached_scale=parameters["cached_scale"],
+    )
+
+
 def nearest_head_dim(head_dim: int) -> int:
     """The measured head dimension whose efficiency stands for this one (by ratio)."""
     return min(HEAD_DIMS, key=lambda known: abs(math.log(known / max(1, head_dim))))
@@ -254,8 +268,7 @@ def _(op: AttentionPrefill, machine: Machine) -> OpTime:
     past = op.past_tokens / seqs
     mean_keys = upper(op.pairs / upper(real(op.new_tokens), 1.0), 1e-9)
     partial_rows = up_to_whole(new / 64.0) * 64.0 - new
-    numbers = dict(row.parameters)
-    streams = tier_streams_s(op.work, machine, _prefill_passes(op, numbers.pop("kv_passes")))
+    streams = tier_streams_s(op.work, machine, _prefill_passes(op, row.parameters["kv_passes"]))
     peak = attention_peak(row.dtype.split("/")[0], machine.peak_flop_per_s)
     span = prefill_s(
         seqs=seqs,
@@ -268,8 +281,8 @@ def _(op: AttentionPrefill, machine: Machine) -> OpTime:
         flop_per_query_key=2.0 * (op.head_dim + op.v_head_dim),
         flop_per_s=machine.peak_flop_per_s[peak],
         compute_units=machine.compute_units,
-        stream_s=slowest_s(streams),
-        **numbers,
+        stream_s=fresh_stream_s(op.work, slowest_s(streams), machine, row.parameters),
+        **time_parameters(row),
     )
     return finish(op, machine, span, streams, peak, real(op.seqs * op.new_tokens))
 

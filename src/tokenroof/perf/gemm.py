@@ -30,14 +30,6 @@ _SPLIT_S = 0.7e-6  # launch of the kernel that adds the partial sums
 _REFERENCE_TILE = 128.0 * 256.0
 
 
-class _Tiling(NamedTuple):
-    """A schedule; arrays when there are several side by side."""
-
-    tile_m: Num
-    tile_n: Num
-    ways: Num
-
-
 class _Shape(NamedTuple):
     """Everything a candidate's time depends on beside the candidate."""
 
@@ -136,41 +128,41 @@ def gemm_s(
         step_s=step_s / 1024.0,
     )
     doublings = round(math.log2(sharpness))
-    compute_s, memory_s = _best_schedule(shape, split_ways, doublings)
-    root = _norm(compute_s, memory_s, doublings) ** (0.5**doublings)
-    ragged = 1.0 + ragged_fraction * ((m % 16 != 0) & (m > 16))
+    if any(isinstance(value, np.ndarray) for value in shape):
+        quickest = _quickest_of_many(shape, 1.0, doublings)
+        if split_ways > 1.0:
+            quickest = _quicker(quickest, _quickest_of_many(shape, split_ways, doublings))
+    else:
+        quickest = _quickest_of_one(shape, split_ways, doublings)
+    total_s, compute_s, memory_s, serial_s = quickest
+    ragged = 1.0 + ragged_fraction * ((up_to_whole(m / 16.0) * 16.0 != m) & (m > 16))
     quantise_s = quantise_bytes / (result_bytes_per_s * quantise_fraction)
     return Span(
-        launch_s + quantise_s + root * ragged,
+        launch_s + quantise_s + total_s * ragged,
         compute_s * ragged,
         memory_s * ragged + quantise_s,
-        launch_s,
+        launch_s + serial_s * ragged,
     )
 
 
-def _schedule_s(tiling: _Tiling, shape: _Shape, row_tiles: Num, streamed_s: Num) -> tuple[Num, Num]:
-    """Compute (serial part included) and memory time of one candidate schedule. [s]
+def _schedule_s(
+    tile_m: Num, tile_n: Num, ways: Num, shape: _Shape, row_tiles: Num, streamed_s: Num
+) -> tuple[Num, Num]:
+    """Compute and memory time of one tile size. [s]
 
-    ``row_tiles`` and ``streamed_s`` (see below) are shared by candidates, hence arguments. Numbers that
-    are scalar in a sweep over m are multiplied first: this runs up to 8 times per product.
+    ``row_tiles`` and ``streamed_s`` are shared by candidates, hence arguments. Numbers that are scalar
+    in a sweep over m are multiplied first: this runs up to 8 times per product.
     """
-    tile_m, tile_n, ways = tiling
     area = tile_m * tile_n
     slice_flop = 2.0 * area * (_REFERENCE_TILE / area) ** shape.tile_exponent * (shape.k / ways)
     tiles = row_tiles * (up_to_whole(shape.n / tile_n) * ways)
-    serial_s = shape.step_s * (shape.k / ways) + _SPLIT_S * (ways > 1)
-    compute_s = up_to_whole(tiles * (1.0 / shape.compute_units)) * (slice_flop / shape.unit_rate) + serial_s
+    compute_s = up_to_whole(tiles * (1.0 / shape.compute_units)) * (slice_flop / shape.unit_rate)
     return compute_s, streamed_s * upper(shape.fill / tiles, 1.0)
 
 
 def _row_tiles(m: Num, tile_m: Num) -> Num:
     """Tiles along the rows; one where there are no rows, so that nothing divides by zero."""
     return upper(up_to_whole(m / tile_m), 1.0)
-
-
-def _streamed_s(shape: _Shape, ways: Num) -> Num:
-    """Streaming time of the operands, and of the partial sums when k is split. [s]"""
-    return shape.stream_s + shape.partial_s * (ways * (ways > 1))
 
 
 def _norm(compute_s: Num, memory_s: Num, doublings: int) -> Num:
@@ -180,37 +172,57 @@ def _norm(compute_s: Num, memory_s: Num, doublings: int) -> Num:
     return compute_s + memory_s
 
 
+def _splitting(shape: _Shape, ways: Num) -> tuple[Num, Num]:
+    """Streaming and serial time when k is split ``ways`` ways (1 = whole). [s]"""
+    split = ways > 1.0
+    return shape.stream_s + shape.partial_s * (ways * split), shape.step_s * (
+        shape.k / ways
+    ) + _SPLIT_S * split
+
+
 @lru_cache(maxsize=64)
 def _candidates(split_ways: float) -> npt.NDArray[np.float64]:
     """Every tile with k whole and with k split, shape (3, candidates)."""
-    ways = (1.0,) if split_ways <= 1.0 else (1.0, split_ways)
+    ways = (1.0, split_ways) if split_ways > 1.0 else (1.0,)
     return np.array([(*tile, way) for way in ways for tile in _TILES]).T
 
 
-def _best_schedule(shape: _Shape, split_ways: float, doublings: int) -> tuple[Num, Num]:
-    """Compute and memory time of the candidate with the smallest norm."""
-    candidates = _candidates(split_ways)
-    if not any(isinstance(value, np.ndarray) for value in shape):
-        tilings = _Tiling(*candidates)
-        row_tiles, streamed_s = _row_tiles(shape.m, tilings.tile_m), _streamed_s(shape, tilings.ways)
-        compute_all, memory_all = _schedule_s(tilings, shape, row_tiles, streamed_s)
-        first = np.asarray(_norm(compute_all, memory_all, doublings)).argmin()
-        return float(np.asarray(compute_all)[first]), float(np.asarray(memory_all)[first])
-    row_tiles_of = {tile_m: _row_tiles(shape.m, tile_m) for tile_m, _ in _TILES}
-    streamed_of = {ways: _streamed_s(shape, ways) for ways in (1.0, split_ways)}
-    best, chosen = np.array(np.inf), np.array(0, dtype=np.int8)
-    for index, (tile_m, tile_n, ways) in enumerate(candidates.T.tolist()):
-        tiling = _Tiling(tile_m, tile_n, ways)
-        times = _schedule_s(tiling, shape, row_tiles_of[tile_m], streamed_of[ways])
-        norm = np.asarray(_norm(*times, doublings))
-        if index == 0:
-            best, chosen = norm, np.zeros(norm.shape, dtype=np.int8)
+def _quickest_of_one(shape: _Shape, split_ways: float, doublings: int) -> Span:
+    """Time of the best schedule of one product: all candidates side by side in one small array."""
+    tile_m, tile_n, ways = _candidates(split_ways)
+    streamed_s, serial_s = _splitting(shape, ways)
+    times = _schedule_s(tile_m, tile_n, ways, shape, _row_tiles(shape.m, tile_m), streamed_s)
+    total_s = _norm(*times, doublings) ** (0.5**doublings) + serial_s
+    parts = np.array((total_s, *times, serial_s))
+    return Span(*parts[:, parts[0].argmin()].tolist())
+
+
+def _quickest_of_many(shape: _Shape, ways: float, doublings: int) -> Span:
+    """Time of the best tile of many products: tile by tile, keeping the best so far."""
+    streamed_s, serial_s = _splitting(shape, ways)
+    row_tiles: dict[float, Num] = {}
+    best = compute_s = memory_s = np.array(np.inf)
+    for tile_m, tile_n in _TILES:
+        if tile_m not in row_tiles:
+            row_tiles[tile_m] = _row_tiles(shape.m, tile_m)
+        compute_one, memory_one = _schedule_s(tile_m, tile_n, ways, shape, row_tiles[tile_m], streamed_s)
+        norm = np.asarray(_norm(compute_one, memory_one, doublings))
+        if best.ndim == 0:
+            best = norm
+            compute_s = np.array(np.broadcast_to(compute_one, norm.shape))
+            memory_s = np.array(np.broadcast_to(memory_one, norm.shape))
             continue
         better = norm < best
         np.copyto(best, norm, where=better)
-        np.copyto(chosen, np.int8(index), where=better)
-    tiling = _Tiling(*candidates[:, chosen])
-    return _schedule_s(tiling, shape, _row_tiles(shape.m, tiling.tile_m), _streamed_s(shape, tiling.ways))
+        np.copyto(compute_s, compute_one, where=better)
+        np.copyto(memory_s, memory_one, where=better)
+    return Span(best ** (0.5**doublings) + serial_s, compute_s, memory_s, serial_s)
+
+
+def _quicker(a: Span, b: Span) -> Span:
+    """Element by element the one that takes less time."""
+    first = a.total_s <= b.total_s
+    return Span(*(np.where(first, x, y) for x, y in zip(a, b, strict=True)))
 
 
 @op_time.register

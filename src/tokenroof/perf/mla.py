@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from tokenroof.graph.core import MlaDecode, MlaPrefill
-from tokenroof.perf.attention import decode_kernel, decode_numbers, decode_s, longest_row_keys, prefill_s
+from tokenroof.perf.attention import (
+    decode_kernel,
+    decode_numbers,
+    decode_s,
+    fresh_stream_s,
+    longest_row_keys,
+    prefill_s,
+)
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
 from tokenroof.perf.lowprec import attention_peak, short_name
-from tokenroof.perf.roofline import finish, real, slowest_s, tier_streams_s, up_to_whole, upper
+from tokenroof.perf.roofline import (
+    finish,
+    real,
+    slowest_s,
+    tier_streams_s,
+    time_parameters,
+    up_to_whole,
+    upper,
+)
 
 
 @op_time.register
@@ -54,7 +69,7 @@ def _(op: MlaPrefill, machine: Machine) -> OpTime:
         flop_per_query_key=2.0 * (op.qk_dim + op.v_dim),
         flop_per_s=machine.peak_flop_per_s[peak],
         compute_units=machine.compute_units,
-        stream_s=slowest_s(streams),
-        **row.parameters,
+        stream_s=fresh_stream_s(op.work, slowest_s(streams), machine, row.parameters),
+        **time_parameters(row),
     )
     return finish(op, machine, span, streams, peak, real(op.seqs * op.new_tokens))

@@ -18,6 +18,7 @@ from tokenroof.perf.roofline import (
     slowest_s,
     smooth_max,
     tier_streams_s,
+    time_parameters,
     up_to_whole,
     upper,
 )
@@ -142,8 +143,7 @@ def _(op: MoeExperts, machine: Machine) -> OpTime:
     row = machine.efficiency.row("moe", path.row)
     active = upper(active_experts(op.tokens, op.local_experts, op.topk, op.num_experts), 1e-9)
     routed = tokens * op.topk * op.local_experts / op.num_experts * op.hot_factor
-    numbers = dict(row.parameters)
-    streams = tier_streams_s(op.work, machine, {OperandKind.ACTIVATIONS: numbers.pop("activation_passes")})
+    streams = tier_streams_s(op.work, machine, {OperandKind.ACTIVATIONS: row.parameters["activation_passes"]})
     span = experts_s(
         tiles=expected_tiles(routed / active, active),
         local_experts=op.local_experts,
@@ -153,6 +153,6 @@ def _(op: MoeExperts, machine: Machine) -> OpTime:
         flop_per_s=machine.peak_flop_per_s[path.peak],
         compute_units=machine.compute_units,
         stream_s=slowest_s(streams),
-        **numbers,
+        **time_parameters(row),
     )
     return finish(op, machine, span, streams, path.peak, tokens)

@@ -6,7 +6,16 @@ from tokenroof.graph.core import Num, RecurrentMix
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.dispatch import op_time
 from tokenroof.perf.lowprec import attention_peak
-from tokenroof.perf.roofline import Span, finish, real, slowest_s, smooth_max, tier_streams_s, upper
+from tokenroof.perf.roofline import (
+    Span,
+    finish,
+    real,
+    slowest_s,
+    smooth_max,
+    tier_streams_s,
+    time_parameters,
+    upper,
+)
 
 _CHUNK_TOKENS = 64.0
 
@@ -68,6 +77,6 @@ def _(op: RecurrentMix, machine: Machine) -> OpTime:
         flop=real(op.work.flop),
         flop_per_s=machine.peak_flop_per_s[peak],
         stream_s=slowest_s(streams),
-        **{name: value for name, value in row.parameters.items() if not name.startswith("cached_")},
+        **time_parameters(row),
     )
     return finish(op, machine, span, streams, peak, real(op.tokens))

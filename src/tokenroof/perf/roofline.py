@@ -13,8 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from tokenroof.catalog.core import OperandKind
+from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.graph.core import Int, Num, Op, Work
 from tokenroof.perf.core import Machine, OpTime
+
+# Numbers of an efficiency row that shape the traffic, before a formula sees its streaming time.
+TRAFFIC_PARAMETERS = ("activation_passes", "kv_passes", "cached_speedup", "cached_scale")
 
 
 class Span(NamedTuple):
@@ -160,9 +164,16 @@ def cached_stream_s(
     Num
         [s]
     """
-    hit = 1.0 / (1.0 + (footprint_bytes / upper(cached_scale * cache_bytes, 1.0)) ** 4)
-    out: Num = stream_s * (1.0 - hit + hit / cached_speedup)
+    ratio = footprint_bytes / upper(cached_scale * cache_bytes, 1.0)
+    squared = ratio * ratio
+    hit = 1.0 / (1.0 + squared * squared)
+    out: Num = stream_s * (1.0 - hit * (1.0 - 1.0 / cached_speedup))
     return out
+
+
+def time_parameters(row: OpEfficiency) -> dict[str, float]:
+    """The row's numbers that its time formula takes."""
+    return {name: value for name, value in row.parameters.items() if name not in TRAFFIC_PARAMETERS}
 
 
 def dynamic_energy_j(work: Work, machine: Machine, peak: str) -> Num:
