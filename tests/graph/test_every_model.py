@@ -68,3 +68,23 @@ def test_operators_and_memory_are_well_formed(name):
 def test_one_chip_holds_every_parameter(name):
     spec = model(name)
     assert sum(weight_bytes_per_chip(spec, Precision(), Parallel()).values()) == 2 * total_parameters(spec)
+
+
+@pytest.mark.parametrize("name", load().models())
+def test_norms_are_those_of_the_layers(name):
+    spec = model(name)
+    for group in (*spec.layers, *spec.mtp):
+        assert 1 <= group.norms <= 8
+        assert group.norm_parameters <= 2 * group.norms * spec.hidden
+    ops = step_ops(spec, spec.precision, Parallel(), MIXED)
+    runs = sum(op.count for op in ops if op.name == "layer.norm")
+    assert runs == 1 + sum(group.count * group.norms for group in spec.layers)
+    assert runs <= 1 + 8 * spec.num_layers
+
+
+@pytest.mark.parametrize(("name", "norms"), [("deepseek-v4-pro", 2), ("kimi-k3", 2), ("gemma-4-26b-a4b", 7)])
+def test_what_mixes_streams_is_no_norm(name, norms):
+    spec = model(name)
+    assert {group.norms for group in spec.layers} == {norms}
+    assert all(group.mixing_parameters > 0 for group in spec.layers)
+    assert all(group.norm_parameters == norms * spec.hidden for group in spec.layers)

@@ -57,7 +57,7 @@ def test_projections_of_both_mamba_versions(version, names):
     mamba = Mamba(
         version=version, num_heads=8, head_dim=16, state_dim=4, num_groups=2, conv_kernel=4, dt_rank=2
     )
-    model = spec(LayerGroup(count=3, mixers=(mamba,), ffn=None, norm_parameters=64))
+    model = spec(LayerGroup(count=3, mixers=(mamba,), ffn=None, norm_parameters=64, norms=1))
     found = step_ops(model, WIDE, Parallel(tp=2), decode_batch(5, 7))
     assert [op.name for op in found if op.name in names] == names
     assert named(found, "layer.norm").count == 4  # one per layer, and the last

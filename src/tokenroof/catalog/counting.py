@@ -70,7 +70,8 @@ def layer_parameters(group: LayerGroup, hidden: int, *, active: bool = False) ->
     ffn = 0
     if group.ffn is not None:
         ffn = (active_ffn_parameters if active else ffn_parameters)(group.ffn, hidden)
-    return sum(mixer_parameters(mixer, hidden) for mixer in group.mixers) + ffn + group.norm_parameters
+    mixers = sum(mixer_parameters(mixer, hidden) for mixer in group.mixers)
+    return mixers + ffn + group.norm_parameters + group.mixing_parameters
 
 
 def embedding_parameters(model: ModelSpec) -> int:
@@ -121,10 +122,11 @@ def total_parameters(model: ModelSpec) -> int:
 
 def parameter_parts(model: ModelSpec) -> Mapping[str, int]:
     """The parts whose sum is :func:`total_parameters`."""
-    mixers = norms = dense = routed = 0
+    mixers = norms = mixing = dense = routed = 0
     for group in model.layers:
         mixers += group.count * sum(mixer_parameters(m, model.hidden) for m in group.mixers)
         norms += group.count * group.norm_parameters
+        mixing += group.count * group.mixing_parameters
         if group.ffn is not None:
             dense += group.count * _ffn_common(group.ffn, model.hidden)
             routed += group.count * _routed(group.ffn, model.hidden, active=False)
@@ -134,6 +136,7 @@ def parameter_parts(model: ModelSpec) -> Mapping[str, int]:
         "dense": dense,
         "experts": routed,
         "norms": norms,
+        "mixing": mixing,
         "extra": model.extra_parameters,
         "vision": vision_parameters(model),
         "mtp": mtp_parameters(model),

@@ -198,12 +198,32 @@ FeedForward = DenseMlp | Moe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerGroup:
-    """``count`` identical layers; ``norm_parameters`` are those of one layer."""
+    """``count`` identical layers.
+
+    Attributes
+    ----------
+    count : int
+        Layers.
+    mixers : tuple of Mixer
+        Token mixers of one layer, side by side.
+    ffn : FeedForward or None
+        Feed-forward of one layer.
+    norm_parameters : int
+        Parameters of the norms of one layer.
+    norms : int
+        Norms over the model width that run in one layer: one before the mixers and one before the
+        feed-forward unless the family says otherwise.
+    mixing_parameters : int
+        Parameters of one layer that belong to no mixer, feed-forward or norm: hyper-connections,
+        attention residuals, layer and router scales.
+    """
 
     count: int
     mixers: tuple[Mixer, ...]
     ffn: FeedForward | None
     norm_parameters: int
+    norms: int = 2
+    mixing_parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,11 +27,7 @@ def embedding_ops(step: Step) -> list[Op]:
 
 def norms_per_step(step: Step) -> int:
     """Norms over the model width in one step: those of every layer, and the last one."""
-    hidden, total = step.model.hidden, 1
-    for group in step.model.layers:
-        sublayers = (1 if group.mixers else 0) + (0 if group.ffn is None else 1)
-        total += group.count * max(sublayers, group.norm_parameters // hidden)
-    return total
+    return 1 + sum(group.count * group.norms for group in step.model.layers)
 
 
 def norm_ops(step: Step) -> list[Op]:

@@ -73,9 +73,9 @@ def weight_bytes_per_chip(model: ModelSpec, precision: Precision, parallel: Para
     dict of str to int
         "attention" (every token mixer), "dense" (dense and shared feed-forwards, routers),
         "experts", "embedding" (table and head), "vision", "mtp" (only loaded when speculation is on:
-        leave it out otherwise) and "other" (norms). Data and context parallel ranks each hold all but
-        the experts; latents of MLA, routers and surplus key-value heads are on every tensor parallel
-        rank. With ``pp > 1`` this is the first stage, with the token table.
+        leave it out otherwise) and "other" (norms, hyper-connections and the like). Data and context
+        parallel ranks each hold all but the experts; latents of MLA, routers and surplus key-value heads
+        are on every tensor parallel rank. With ``pp > 1`` this is the first stage, with the token table.
     """
     return dict(_weights(model, precision, parallel))
 
@@ -91,7 +91,7 @@ def _layers(
         if group.ffn is not None:
             out["dense"] += group.count * layer_bytes(group.ffn, hidden, parallel.tp, precision)
             out["experts"] += group.count * _expert_bytes(group.ffn, hidden, precision, parallel)
-        out["other"] += group.count * WIDE_BYTES * group.norm_parameters
+        out["other"] += group.count * WIDE_BYTES * (group.norm_parameters + group.mixing_parameters)
     return out
 
 

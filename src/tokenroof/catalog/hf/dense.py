@@ -86,7 +86,9 @@ def builder(traits: DenseTraits) -> Callable[[Fields], Parts]:
         mlp = dense_mlp(f, gated=traits.gated, bias=f.flag("mlp_bias", f.flag("use_bias", traits.mlp_bias)))
         norms = traits.norms * traits.norm_size * hidden
         return Parts(
-            layers=group(Layer(mixers=(mixer,), ffn=mlp, norm_parameters=norms) for mixer in mixers),
+            layers=group(
+                Layer(mixers=(mixer,), ffn=mlp, norm_parameters=norms, norms=traits.norms) for mixer in mixers
+            ),
             extra_parameters=traits.norm_size * hidden,
             tied_default=traits.tied,
         )

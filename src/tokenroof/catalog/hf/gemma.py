@@ -68,6 +68,7 @@ def _build(f: Fields, *, norms: int, qk_norm: bool, pattern: int) -> Parts:
             ),
             ffn=dense_mlp(f),
             norm_parameters=norms * hidden,
+            norms=norms,
         )
         for window in sliding_windows(f, layers, pattern=windowed)
     ]
@@ -90,10 +91,10 @@ def build_gemma4(f: Fields) -> Parts:
     dense = dense_mlp(f)
     ffn: FeedForward = dense
     # Four norms, a layer scalar; with experts three more norms, a router scale and one per expert.
-    extra = 4 * hidden + 1
+    norms, scales = 4, 1
     if f.flag("enable_moe_block", False):
         ffn = moe(f, parallel_dense_intermediate=dense.intermediate)
-        extra += 4 * hidden + ffn.num_experts
+        norms, scales = 7, 1 + hidden + ffn.num_experts
     doubled = f.flag("use_double_wide_mlp", False)
     found = []
     for i in range(layers):
@@ -102,7 +103,15 @@ def build_gemma4(f: Fields) -> Parts:
         if shares:
             mixer = replace(mixer, kv_shared=True, qk_norm_parameters=mixer.head_dim)
         wide = replace(dense, intermediate=2 * dense.intermediate)
-        found.append(Layer(mixers=(mixer,), ffn=wide if doubled and shares else ffn, norm_parameters=extra))
+        found.append(
+            Layer(
+                mixers=(mixer,),
+                ffn=wide if doubled and shares else ffn,
+                norm_parameters=norms * hidden,
+                norms=norms,
+                mixing_parameters=scales,
+            )
+        )
     return Parts(layers=group(found), extra_parameters=hidden, tied_default=True)
 
 

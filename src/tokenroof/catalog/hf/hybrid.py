@@ -124,11 +124,11 @@ def _nemotron_layer(f: Fields, kind: str, hidden: int) -> Layer:
             groups="n_groups",
             conv="conv_kernel",
         )
-        return Layer(mixers=(mamba,), ffn=None, norm_parameters=hidden)
+        return Layer(mixers=(mamba,), ffn=None, norm_parameters=hidden, norms=1)
     if kind == "attention":
         biased = f.flag("attention_bias", False)
         mixer = attention(heads(f), qkv_bias=biased, o_bias=biased)
-        return Layer(mixers=(mixer,), ffn=None, norm_parameters=hidden)
+        return Layer(mixers=(mixer,), ffn=None, norm_parameters=hidden, norms=1)
     gated = is_gated(f, family_gates_gelu=False)
     bias = f.flag("mlp_bias", False)
     if kind == "mlp":
@@ -137,7 +137,7 @@ def _nemotron_layer(f: Fields, kind: str, hidden: int) -> Layer:
         shared = f.count_or("shared_experts", 0) * f.count_or("shared_intermediate", 0)
         latent = f.count_or("moe_latent_size", 0)
         ffn = moe(f, gated=gated, bias=bias, shared_intermediate=shared, latent_dim=latent, router_bias=True)
-    return Layer(mixers=(), ffn=ffn, norm_parameters=hidden)
+    return Layer(mixers=(), ffn=ffn, norm_parameters=hidden, norms=1)
 
 
 def build_falcon_h1(f: Fields) -> Parts:

@@ -83,10 +83,10 @@ def build_kimi_linear(f: Fields) -> Parts:
     f.ignore("mla_use_nope", "rotary_type", "kda_layers")
     latent = mla(f, gated_output=f.flag("mla_use_output_gate", third))
     full_layers = set(linear.whole_list("full_attn_layers", 1) or ())
-    norms = 2 * hidden
+    residuals = 0
     if f.has("attn_res_block_size"):
         f.size("attn_res_block_size")
-        norms += 4 * hidden
+        residuals = 4 * hidden
         f.warn("attention residuals are counted as parameters, not as time")
     sparse = _kimi_experts(f)
     dense = dense_mlp(f)
@@ -95,7 +95,7 @@ def build_kimi_linear(f: Fields) -> Parts:
     for i in range(layers):
         mixer: Mixer = latent if i + 1 in full_layers else delta
         ffn = sparse if has_experts[i] and sparse is not None else dense
-        found.append(Layer(mixers=(mixer,), ffn=ffn, norm_parameters=norms))
+        found.append(Layer(mixers=(mixer,), ffn=ffn, norm_parameters=2 * hidden, mixing_parameters=residuals))
     mtp, mtp_extra = mtp_modules(f, f.count_or("mtp_layers", 0), found[-1], hidden)
     return Parts(
         layers=group(found),

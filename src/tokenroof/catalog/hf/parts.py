@@ -25,6 +25,8 @@ class Layer:
     mixers: tuple[Mixer, ...]
     ffn: FeedForward | None
     norm_parameters: int
+    norms: int = 2
+    mixing_parameters: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,14 @@ class Heads:
 def group(layers: Iterable[Layer]) -> tuple[LayerGroup, ...]:
     """Identical layers counted together, in order of first appearance."""
     return tuple(
-        LayerGroup(count=n, mixers=layer.mixers, ffn=layer.ffn, norm_parameters=layer.norm_parameters)
+        LayerGroup(
+            count=n,
+            mixers=layer.mixers,
+            ffn=layer.ffn,
+            norm_parameters=layer.norm_parameters,
+            norms=layer.norms,
+            mixing_parameters=layer.mixing_parameters,
+        )
         for layer, n in Counter(layers).items()
     )
 

@@ -43,7 +43,7 @@ def build_deepseek_v4(f: Fields) -> Parts:
     sparse = moe(f, shared_intermediate=shared_width(f), router_bias=True)
     # The first layers route by a hash of the token and have no correction bias.
     hashed = f.count_or("num_hash_layers", 0)
-    norms = 2 * hidden + 2 * _hyper_connection(f, hidden)
+    norms, mixing = 2 * hidden, 2 * _hyper_connection(f, hidden)
     if f.has("hc_mult"):
         f.warn("hyper-connections are counted as parameters, not as time")
     f.warn("one cache entry is taken as kv_dim elements of the KV format; engines keep 64 of them in 16 bit")
@@ -52,10 +52,11 @@ def build_deepseek_v4(f: Fields) -> Parts:
             mixers=(_compressed(f, ratios[i]),),
             ffn=replace(sparse, router_bias=False) if i < hashed else sparse,
             norm_parameters=norms,
+            mixing_parameters=mixing,
         )
         for i in range(layers)
     ]
-    module = Layer(mixers=(_compressed(f, 0),), ffn=sparse, norm_parameters=norms)
+    module = Layer(mixers=(_compressed(f, 0),), ffn=sparse, norm_parameters=norms, mixing_parameters=mixing)
     mtp, mtp_extra = mtp_modules(f, f.count_or("mtp_layers", 0), module, hidden)
     streams = f.size_or("hc_mult", 1)
     head = streams * streams * hidden + streams + 1 if streams > 1 else 0
