@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenroof.catalog.catalog import load
-from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.catalog.model import LinearAttention, Mamba, ModelSpec, Precision
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import (
     AttentionDecode,
@@ -32,6 +32,8 @@ from tokenroof.graph.memory import (
     kv_bytes_per_token_per_chip,
     weight_bytes_per_chip,
 )
+from tokenroof.graph.recurrent import state_bytes
+from tokenroof.graph.sharding import sharding_problem
 
 NAMES = (
     "llama-3.3-70b",
@@ -105,6 +107,23 @@ def test_prefill_attention_is_additive_over_chunks(name, first, second):
     for field in ("flop", "kv_bytes", "activation_bytes"):
         one, other, both = (total(found, CONTEXT_KINDS, field) for found in parts)
         assert one + other == both
+
+
+@pytest.mark.parametrize("name", load().models())
+def test_recurrent_work_and_state_are_conserved_over_tensor_parallel_ranks(name):
+    """Every recurrent kind in the catalog: ranks share heads (channels for Mamba-1), none copies them."""
+    spec, batch = load().model(name), batch_of([100, 7], [(300, 0)])
+    layers = {m for group in spec.layers for m in group.mixers if isinstance(m, Mamba | LinearAttention)}
+    for tp in (2, 4, 8):
+        if not layers or sharding_problem(spec, Parallel(tp=tp)):
+            continue
+        whole, shard = build(spec, batch), build(spec, batch, Parallel(tp=tp))
+        for field in ("flop", "state_bytes"):
+            assert tp * total(shard, (RecurrentMix,), field) == total(whole, (RecurrentMix,), field) > 0
+        for layer in layers:
+            copied = isinstance(layer, Mamba) and layer.version == 2 and layer.num_groups % tp
+            if not copied:
+                assert tp * state_bytes(layer, tp, "fp32") == state_bytes(layer, 1, "fp32")
 
 
 @given(name=names, first=st.integers(1, 50), second=st.integers(1, 50))

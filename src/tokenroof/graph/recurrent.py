@@ -22,6 +22,8 @@ def state_shape(layer: Mamba | LinearAttention, tp: int) -> tuple[int, int, int]
 
 @state_shape.register
 def _(layer: Mamba, tp: int) -> tuple[int, int, int]:
+    if layer.version == 1:  # no heads: every channel has its own state, and ranks share the channels
+        return 1, layer.state_dim, ceil_int(layer.num_heads * layer.head_dim, tp)
     return ceil_int(layer.num_heads, tp), layer.state_dim, layer.head_dim
 
 
@@ -38,7 +40,8 @@ def conv_channels(layer: Mamba | LinearAttention, tp: int) -> int:
 
 @conv_channels.register
 def _(layer: Mamba, tp: int) -> int:
-    inner = ceil_int(layer.num_heads, tp) * layer.head_dim
+    heads, _, width = state_shape(layer, tp)
+    inner = heads * width
     if layer.version == 1:
         return inner
     return inner + 2 * ceil_int(layer.num_groups, tp) * layer.state_dim
@@ -113,7 +116,8 @@ def _mix(layer: Mamba | LinearAttention, count: int, step: Step, prefix: str) ->
 
     Per token and head a state of ``k x v`` is decayed, updated and read: 6 k v flop, and 2 k v more for
     the delta rule, which first predicts the value. A chunked scan spends 4 k v per token on the state
-    and half a chunk of scores and values beside it. The state is read and written once per sequence
+    and half a chunk of scores and values beside it; Mamba-1 has no chunked form (arXiv 2312.00752) and
+    scans token by token. The state is read and written once per sequence
     and run; ``cp`` ranks pass it on, so a scan under context parallelism is not split but in tokens.
     """
     tp, batch = step.parallel.tp, step.batch
@@ -122,6 +126,8 @@ def _mix(layer: Mamba | LinearAttention, count: int, step: Step, prefix: str) ->
     area = key_dim * value_dim
     step_flop = heads * area * (8 if delta else 6)
     scan_flop = heads * ((6 if delta else 4) * area + CHUNK_TOKENS * (key_dim + value_dim))
+    if kind_of(layer) == "mamba1":
+        scan_flop = step_flop
     one = tensor_bytes(step.precision.state, heads * area)
     moved = WIDE_BYTES * heads * (2 * key_dim + 2 * value_dim)
 
