@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenroof.deploy.generation import chunk_batch, chunk_sizes
+from tokenroof.deploy.generation import chunk_batch, chunk_sizes, even_chunks
 from tokenroof.deploy.schedule import (
     mixed_pace,
     mixed_schedule,
@@ -77,8 +77,44 @@ def test_requests_are_conserved(
     assert float(pace.requests_per_s) * stay == pytest.approx(sequences)
     assert 0.0 <= float(plan.mixed_fraction) <= 1.0
     assert 0.0 <= float(plan.decoder_mixed_fraction) <= 1.0
-    assert 1 <= int(plan.prompts) <= sequences
-    assert float(plan.requests_per_step) * (prompt_tokens + decode_steps) <= budget_tokens * 1.001
+    assert 1.0 <= float(plan.prompts) <= sequences
+    assert float(plan.requests_per_step) * (prompt_tokens + decode_steps) <= budget_tokens * (1 + 1e-9)
+
+
+@given(**loads, ranks=st.sampled_from([1, 2, 8]))
+def test_work_is_conserved(
+    sequences: int, prompt_tokens: int, decode_steps: int, budget_tokens: int, ranks: int
+) -> None:
+    """What arrives in prompts and decoded tokens is what the steps carry, and no step is over budget."""
+    plan = mixed_schedule(
+        sequences=sequences,
+        prompt_tokens=prompt_tokens,
+        decode_steps=decode_steps,
+        budget_tokens=budget_tokens,
+        ranks=ranks,
+    )
+    rate, mixed = float(plan.requests_per_step), float(plan.mixed_fraction)
+    assert mixed * float(plan.prompts) / int(plan.chunks) == pytest.approx(rate, rel=1e-9)
+    assert float(plan.kinds @ plan.kind_fraction) == pytest.approx(float(plan.prompts), rel=1e-9)
+    tokens = plan.kinds * prompt_tokens / int(plan.chunks) + plan.kind_decoding
+    assert np.all(tokens <= budget_tokens * ranks * (1 + 1e-9))
+    if float(plan.kinds[1]) == np.ceil(plan.prompts) and float(plan.waiting_steps) == 0.0:
+        decoded = mixed * float(plan.kind_decoding @ plan.kind_fraction) + (1.0 - mixed) * sequences
+        assert decoded == pytest.approx(rate * decode_steps, rel=1e-9, abs=1e-6)
+
+
+@given(sequences=st.integers(1, 200), ranks=st.sampled_from([1, 4]))
+def test_the_steps_evaluated_carry_the_prompts(sequences: int, ranks: int) -> None:
+    """Tokens of the batches, in whole numbers, against the rate of the schedule."""
+    plan = mixed_schedule(
+        sequences=sequences, prompt_tokens=5601, decode_steps=30, budget_tokens=4096, ranks=ranks
+    )
+    sizes = even_chunks(5601, int(plan.chunks))
+    assert int(sizes.sum()) == 5601
+    batch = chunk_batch(RequestShape(isl_tokens=5601, osl_tokens=31), sizes, prompts=plan.kinds[:, None])
+    tokens = np.mean(batch.prefill_tokens, axis=1) @ plan.kind_fraction
+    carried = float(plan.mixed_fraction) * float(tokens)
+    assert carried == pytest.approx(float(plan.requests_per_step) * 5601, abs=1.0)
 
 
 @given(**loads)
@@ -98,7 +134,8 @@ def test_arrays_give_what_scalars_give(
         budget_tokens=budget_tokens,
     )
     assert float(together.requests_per_step[1]) == pytest.approx(float(alone.requests_per_step))
-    assert int(together.prompts[1]) == int(alone.prompts)
+    assert float(together.prompts[1]) == pytest.approx(float(alone.prompts))
+    assert together.kinds[:, 1] == pytest.approx(alone.kinds)
 
 
 @given(sequences=st.integers(1, 300), decode_steps=st.integers(1, 2000), prompts=st.integers(1, 8))

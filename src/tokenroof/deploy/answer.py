@@ -143,9 +143,9 @@ def explain_prefill(question: Question, pool: Pool) -> Phase:
 
 
 def _explain(question: Question, pool: Pool, name: str, batch: Batch) -> Phase:
-    model, precision = question.deployment.model, question.deployment.precision
     machine = machine_of(pool)
-    timed = step_time(step_ops(model, precision, pool.parallel, batch), machine)
+    formats = formats_on(question.deployment.precision, machine.peak_flop_per_s)
+    timed = step_time(step_ops(question.deployment.model, formats, pool.parallel, batch), machine)
     return phase(name, timed, machine, chips=pool.parallel.chips)
 
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.deploy.core import Pool
-from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding
+from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding, even_chunks
 from tokenroof.deploy.provenance import machine_of
 from tokenroof.deploy.schedule import (
+    FloatArray,
+    IntArray,
     Pace,
     mixed_pace,
     mixed_schedule,
@@ -59,11 +61,12 @@ class Served:
 
 def table_of(pool: Pool, model: ModelSpec, precision: Precision, plan: Plan) -> StepTable:
     """The compiled step model of a pool."""
+    machine = machine_of(pool)
     return compile_table(
         model,
-        precision,
+        formats_on(precision, machine.peak_flop_per_s),
         pool.parallel,
-        machine_of(pool),
+        machine,
         dense_tokens=pool.engine.max_num_batched_tokens,
         decode_tokens=plan.query_tokens,
     )
@@ -158,20 +161,29 @@ def _mixed(pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: 
         budget_tokens=budget,
         ranks=ranks,
     )
-    decoders = int(schedule.decoding)
-    room = -(-plan.prompt_tokens // int(schedule.chunks))
+    used = schedule.kind_fraction > 0.0
+    prompts = schedule.kinds[used][:, None]
     batch = chunk_batch(
         shape,
-        chunk_sizes(plan.prompt_tokens, room),
-        prompts=int(schedule.prompts),
-        decoding_seqs=decoders,
+        even_chunks(plan.prompt_tokens, int(schedule.chunks)),
+        prompts=prompts,
+        pieces=_pieces(prompts, ranks),
+        decoding_seqs=np.rint(schedule.kind_decoding[used][:, None]).astype(np.int64),
         context_tokens=plan.context_tokens,
         query_tokens=table.decode_tokens,
     )
-    mixed_s = float(np.mean(table.step_s(batch)))
+    step_s = np.mean(table.step_s(batch), axis=1)
+    mixed_s = float(step_s @ schedule.kind_fraction[used])
     return mixed_pace(
         schedule, sequences=seqs, decode_steps=plan.steps, mixed_step_s=mixed_s, pure_step_s=pure_s
     )
+
+
+def _pieces(prompts: FloatArray, ranks: int) -> IntArray:
+    """Chunks of a step with so many prompts; every rank cuts its own share of a fraction."""
+    unit = np.where(prompts < ranks, 1, ranks)
+    out: IntArray = (np.ceil(np.round(prompts / unit, 9)) * unit).astype(np.int64)
+    return out
 
 
 def _separate(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tokenroof.catalog.model import ModelSpec
-from tokenroof.graph.core import Batch, Int
+from tokenroof.graph.core import Batch, Int, Num
 from tokenroof.graph.generation import generation_batch
 from tokenroof.workload.core import RequestShape
 
@@ -80,12 +80,19 @@ def chunk_sizes(prompt_tokens: int, room_tokens: int) -> IntArray:
     return np.array([room_tokens] * full + ([rest] if rest else []), dtype=np.int64)
 
 
+def even_chunks(prompt_tokens: int, count: int) -> IntArray:
+    """Tokens of each of ``count`` nearly equal chunks of a prompt."""
+    ends = np.arange(count + 1, dtype=np.int64) * prompt_tokens // count
+    return np.diff(ends)
+
+
 def chunk_batch(
     shape: RequestShape,
     sizes: IntArray,
     *,
-    prompts: int,
-    decoding_seqs: int = 0,
+    prompts: Num,
+    pieces: Int | None = None,
+    decoding_seqs: Int = 0,
     context_tokens: int = 0,
     query_tokens: int = 1,
 ) -> Batch:
@@ -97,30 +104,39 @@ def chunk_batch(
         Of the prompts.
     sizes : IntArray
         Tokens of each chunk of one prompt, shape (num_chunks,).
-    prompts : int
-        Prompts that advance together.
-    decoding_seqs, context_tokens : int
-        Sequences that decode in the same steps, and their mean cached tokens.
+    prompts : Num
+        Prompts that advance together; a fraction of a prompt is a fraction of its tokens. Arrays must
+        broadcast against ``sizes``.
+    pieces : Int, optional
+        Chunks that these are cut into; as many as prompts when not given.
+    decoding_seqs : Int
+        Sequences that decode in the same steps.
+    context_tokens : int
+        Their mean cached tokens.
     query_tokens : int
         Query tokens per decoding sequence.
 
     Returns
     -------
     Batch
-        Fields of shape (num_chunks,).
+        Fields of shape (..., num_chunks).
     """
     past = np.concatenate(([0], np.cumsum(sizes)[:-1])).astype(np.int64)
     ends = (past + sizes == sizes.sum()).astype(np.int64)
     images = np.diff(shape.image_tokens * np.concatenate(([0], np.cumsum(sizes))) // max(1, int(sizes.sum())))
-    ones = np.ones_like(sizes)
+    ones = np.ones_like(np.asarray(prompts) * sizes, dtype=np.int64)
+
+    def times(each: IntArray) -> IntArray:
+        return np.rint(prompts * each).astype(np.int64)
+
     return Batch(
         decode_seqs=decoding_seqs * ones,
         decode_context_tokens=decoding_seqs * context_tokens * ones,
         decode_tokens=query_tokens,
-        prefill_seqs=prompts * ones,
-        prefill_tokens=prompts * sizes,
-        prefill_past_tokens=prompts * past,
-        prefill_pairs=prompts * (sizes * past + sizes * (sizes + 1) // 2),
-        prefill_logits=prompts * ends,
-        image_tokens=prompts * images,
+        prefill_seqs=(times(np.ones_like(sizes)) if pieces is None else pieces * ones),
+        prefill_tokens=times(sizes),
+        prefill_past_tokens=times(past),
+        prefill_pairs=times(sizes * past + sizes * (sizes + 1) // 2),
+        prefill_logits=times(ends),
+        image_tokens=times(images),
     )

@@ -25,12 +25,17 @@ class MixedSchedule:
     ----------
     chunks : IntArray
         Steps that one prompt's prefill takes.
-    prompts : IntArray
-        Prompts in a step that carries any.
-    decoding : IntArray
-        Sequences that decode in such a step.
+    prompts : FloatArray
+        Mean prompts in a step that carries any, 1 or more.
+    kinds : FloatArray
+        Prompts in the two kinds of steps that carry any: the whole numbers (of the ranks' rounds) next to
+        ``prompts``, the larger one cut to what fills the budget; shape (2, ...).
+    kind_fraction : FloatArray
+        How many of these steps are of either kind; ``sum(kinds * kind_fraction) = prompts``.
+    kind_decoding : FloatArray
+        Sequences that decode in either kind of step.
     requests_per_step : FloatArray
-        Finished requests per step.
+        Finished requests per step, ``mixed_fraction * prompts / chunks``.
     mixed_fraction : FloatArray
         Steps that carry prompt tokens, of all steps.
     decoder_mixed_fraction : FloatArray
@@ -41,8 +46,10 @@ class MixedSchedule:
     """
 
     chunks: IntArray
-    prompts: IntArray
-    decoding: IntArray
+    prompts: FloatArray
+    kinds: FloatArray
+    kind_fraction: FloatArray
+    kind_decoding: FloatArray
     requests_per_step: FloatArray
     mixed_fraction: FloatArray
     decoder_mixed_fraction: FloatArray
@@ -76,37 +83,48 @@ def mixed_schedule(
     A request stays ``chunks + decode_steps`` steps, so ``sequences / that`` finish per step (Little's
     law in steps). When the prompts of those would not fit the budget, every step is full and
     ``budget = requests_per_step * (prompt_tokens + decode_steps)``; the rest of the sequences wait.
+    Work is conserved exactly: what arrives in prompt tokens per step is what the steps carry.
     """
-    seqs, prompt = np.asarray(sequences, dtype=np.float64), np.asarray(prompt_tokens, dtype=np.float64)
-    steps, budget = (
-        np.asarray(decode_steps, dtype=np.float64),
-        np.asarray(budget_tokens, dtype=np.float64) * ranks,
+    seqs, prompt, steps, budget = np.broadcast_arrays(
+        *(
+            np.asarray(value, dtype=np.float64)
+            for value in (sequences, prompt_tokens, decode_steps, budget_tokens)
+        )
     )
-    decoding = seqs * steps / (steps + 1.0)
-    chunks = np.ones_like(decoding + prompt + budget)
-    for _ in range(2):
-        room = np.maximum((budget - decoding) / ranks, 1.0)
-        chunks = np.ceil(prompt / room)
-        decoding = seqs * steps / (steps + chunks)
-    rate = seqs / (steps + chunks)
-    full = rate * (prompt + steps) > budget
-    rate = np.where(full, budget / (prompt + steps), rate)
-    together = np.where(full, (budget - rate * steps) * chunks / prompt, rate * chunks)
-    prompts = np.minimum(np.maximum(np.rint(together), 1.0), seqs)
-    mixed = np.where(full, 1.0, np.minimum(rate * chunks / prompts, 1.0))
-    stay = seqs / rate
-    waiting = np.where(full, np.maximum(stay - steps - chunks, 0.0), 0.0)
-    shared = (mixed * (stay - waiting) - chunks) / np.maximum(steps, 1.0)
-    shared = np.minimum(np.maximum(shared, 0.0), 1.0)
+    budget = budget * ranks
+    chunks = _chunks(prompt, budget - np.where(steps > 0, seqs - 1.0, 0.0), ranks)
+    full_rate = budget / (prompt + steps)
+    full = seqs / (steps + chunks) > full_rate
+    chunks = np.where(full, _chunks(prompt, budget - full_rate * steps, ranks), chunks)
+    rate = np.where(full, full_rate, seqs / (steps + chunks))
+    prompts = np.maximum(rate * chunks, 1.0)
+    chunk = prompt / chunks
+    # p prompts and all other sequences fill a step: p * chunk + seqs - p = budget.
+    filling = np.where(full, prompts, (budget - seqs) / np.maximum(chunk - 1.0, 1e-12))
+    unit = np.where(prompts < ranks, 1.0, float(ranks))
+    fewer = np.floor(prompts / unit) * unit
+    more = np.maximum(np.minimum(np.minimum(fewer + unit, filling), seqs), prompts)
+    share = np.where(more > fewer, (prompts - fewer) / np.where(more > fewer, more - fewer, 1.0), 0.0)
+    kinds = np.stack([fewer, more])
+    mixed = np.minimum(rate * chunks, 1.0)
+    own = (mixed * (steps + chunks) - chunks) / np.maximum(steps, 1.0)
     return MixedSchedule(
         chunks=chunks.astype(np.int64),
-        prompts=prompts.astype(np.int64),
-        decoding=np.where(full, np.rint(rate * steps), seqs - prompts).astype(np.int64),
+        prompts=prompts,
+        kinds=kinds,
+        kind_fraction=np.stack([1.0 - share, share]),
+        kind_decoding=np.where(full, rate * steps, np.maximum(seqs - kinds, 0.0) * (steps > 0)),
         requests_per_step=rate,
         mixed_fraction=mixed,
-        decoder_mixed_fraction=np.where(full, 1.0, shared),
-        waiting_steps=waiting,
+        decoder_mixed_fraction=np.where(full, 1.0, np.clip(own, 0.0, 1.0)),
+        waiting_steps=np.where(full, np.maximum(seqs / rate - steps - chunks, 0.0), 0.0),
     )
+
+
+def _chunks(prompt: FloatArray, room_tokens: FloatArray, ranks: int) -> FloatArray:
+    """Steps that a prompt's prefill takes when a step has room for so many tokens, all ranks together."""
+    out: FloatArray = np.ceil(prompt / np.maximum(room_tokens / ranks, 1.0))
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
