@@ -139,5 +139,18 @@ def test_weights_elsewhere_leave_the_hbm_to_the_cache(catalog: Catalog) -> None:
     on_hbm = replace(pool, chip=chip)
     problem = memory_problem(on_hbm, model, model.precision, SHAPE)
     assert problem is not None
+    assert problem.need is not None
+    assert problem.have is not None
     assert problem.need > problem.have
     assert problem.reason.startswith("does not fit: weights 141.1 GB")
+
+
+def test_layers_for_speculation_are_not_loaded(catalog: Catalog) -> None:
+    """DeepSeek-R1 carries a layer for multi-token prediction, 1.56 GB a chip on eight."""
+    model = catalog.model("deepseek-r1")
+    pool = Pool(chip=catalog.chip("h200"), engine=catalog.engine("vllm"), parallel=Parallel(tp=8))
+    without = replace(model, mtp=(), mtp_extra_parameters=0)
+    assert model.mtp
+    answers = [capacity(pool, each, each.precision, SHAPE) for each in (model, without)]
+    assert answers[0] == answers[1]
+    assert not any(item.name.endswith("mtp") for item in answers[0].items)

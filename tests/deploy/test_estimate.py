@@ -206,6 +206,8 @@ def test_infeasible_is_a_row_with_a_reason(catalog: Catalog, case: str) -> None:
     assert answer.infeasible.reason.startswith(reason)
     assert answer.infeasible.reason.endswith(".")
     assert not answer.metrics
+    numbers = (answer.infeasible.need, answer.infeasible.have)
+    assert numbers == (None, None) if case == "heads" else numbers[0] > numbers[1]
 
 
 def test_a_model_that_does_not_fit_is_told_what_would(catalog: Catalog) -> None:

@@ -53,6 +53,15 @@ def tier_of(chip: Chip, kind: OperandKind) -> MemoryTier:
     raise CatalogError(f"{chip.name}: no memory tier holds {kind.value}. Add it to a tier's 'holds'.")
 
 
+def resident_weights(model: ModelSpec, precision: Precision, parallel: Parallel) -> dict[str, int]:
+    """Weights that an engine loads on one chip, by role. [bytes]
+
+    Layers for multi-token prediction stay on disk: nothing speculates.
+    """
+    roles = weight_bytes_per_chip(model, precision, parallel)
+    return {role: size for role, size in roles.items() if role != "mtp"}
+
+
 def sampler_bytes(engine: Engine, model: ModelSpec) -> float:
     """Scratch of sampling one token for each of ``max_num_seqs`` sequences. [bytes]
 
@@ -88,21 +97,16 @@ def _static_fraction(claims: Claims, fraction: float) -> float:
 
 
 def _free_fraction(claims: Claims, fraction: float) -> float:
-    """TensorRT-LLM: a fraction of what is free once everything else is in place."""
+    """TensorRT-LLM, and generic (1 = all): a fraction of what is free once everything else is in place."""
     taken = claims.weights + claims.activations + claims.runtime + claims.context + claims.graphs
     return fraction * (claims.total - taken)
-
-
-def _all(claims: Claims, fraction: float) -> float:
-    """Generic: a fraction (1 = all) of what is free once everything else is in place."""
-    return _free_fraction(claims, fraction)
 
 
 _RULES: Mapping[str, Callable[[Claims, float], float]] = {
     "utilization": _utilization,
     "static_fraction": _static_fraction,
     "free_fraction": _free_fraction,
-    "all": _all,
+    "all": _free_fraction,
 }
 
 
@@ -145,10 +149,8 @@ def capacity(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestS
     claims = _claims(pool, model, precision)
     pool_bytes = max(0.0, cache_pool_bytes(engine, claims))
     per_token = float(kv_bytes_per_token_per_chip(model, precision, parallel))
-    length = shape.isl_tokens + shape.osl_tokens
-    fixed = float(fixed_bytes_per_sequence_per_chip(model, precision, parallel, length))
-    block_bytes = engine.block_tokens * per_token
-    per_sequence = -(-length // engine.block_tokens) * block_bytes + fixed
+    growing, fixed = sequence_bytes(pool, model, precision, shape)
+    block_bytes, per_sequence = engine.block_tokens * per_token, growing + fixed
     sequences = int(pool_bytes // per_sequence) if per_sequence else 0
     blocks = int((pool_bytes - sequences * fixed) // block_bytes) if block_bytes else 0
     return Capacity(
@@ -161,13 +163,24 @@ def capacity(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestS
     )
 
 
+def sequence_bytes(
+    pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape
+) -> tuple[float, float]:
+    """What a sequence of full length takes on one chip: its blocks, and its fixed part. [bytes]"""
+    engine, parallel = pool.engine, pool.parallel
+    length = shape.isl_tokens + shape.osl_tokens
+    blocks = -(-length // engine.block_tokens)
+    growing = blocks * engine.block_tokens * kv_bytes_per_token_per_chip(model, precision, parallel)
+    return float(growing), float(fixed_bytes_per_sequence_per_chip(model, precision, parallel, length))
+
+
 def memory_problem(
     pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape
 ) -> Infeasible | None:
     """Why not even one sequence fits on the replica's chips, or None; the caller adds the nearest change."""
     engine, parallel, chip = pool.engine, pool.parallel, pool.chip
     where = f"{parallel.chips} x {chip.name}"
-    weights = weight_bytes_per_chip(model, precision, parallel)
+    weights = resident_weights(model, precision, parallel)
     for tier in chip.memory:
         if OperandKind.WEIGHTS in tier.holds and OperandKind.KV not in tier.holds:
             need, have = float(sum(weights.values())), tier.usable_capacity_bytes.value
@@ -179,10 +192,7 @@ def memory_problem(
                 return Infeasible(reason=reason, need=need, have=have, unit="bytes")
     claims = _claims(pool, model, precision)
     budget = cache_pool_bytes(engine, claims) + claims.weights
-    length = shape.isl_tokens + shape.osl_tokens
-    blocks = -(-length // engine.block_tokens)
-    sequence = blocks * engine.block_tokens * float(kv_bytes_per_token_per_chip(model, precision, parallel))
-    sequence += float(fixed_bytes_per_sequence_per_chip(model, precision, parallel, length))
+    sequence = sum(sequence_bytes(pool, model, precision, shape))
     need = claims.weights + sequence
     if need <= budget:
         return None
@@ -196,7 +206,7 @@ def memory_problem(
 def _claims(pool: Pool, model: ModelSpec, precision: Precision) -> Claims:
     engine, parallel = pool.engine, pool.parallel
     cache_tier = tier_of(pool.chip, OperandKind.KV)
-    weights = float(sum(weight_bytes_per_chip(model, precision, parallel).values()))
+    weights = float(sum(resident_weights(model, precision, parallel).values()))
     return Claims(
         total=cache_tier.usable_capacity_bytes.value,
         weights=weights if OperandKind.WEIGHTS in cache_tier.holds else 0.0,
@@ -212,7 +222,7 @@ def _items(
 ) -> tuple[CapacityItem, ...]:
     cache_tier = tier_of(pool.chip, OperandKind.KV)
     weight_tier = tier_of(pool.chip, OperandKind.WEIGHTS)
-    roles = weight_bytes_per_chip(model, precision, pool.parallel)
+    roles = resident_weights(model, precision, pool.parallel)
     items = [
         CapacityItem(name=f"weights: {role}", bytes=float(size), tier=weight_tier.name)
         for role, size in roles.items()

@@ -52,15 +52,15 @@ class Infeasible:
     ----------
     reason : str
         One line in the project's error form, ending with the nearest change that helps.
-    need, have : float
-        The two numbers that clash.
+    need, have : float or None
+        The two numbers that clash; None where it is not numbers that do.
     unit : str
         Their unit.
     """
 
     reason: str
-    need: float = 0.0
-    have: float = 0.0
+    need: float | None = None
+    have: float | None = None
     unit: str = ""
 
 

@@ -28,7 +28,7 @@ def layout_problem(pool: Pool, model: ModelSpec, precision: Precision) -> Infeas
     parallel, chip = pool.parallel, pool.chip
     clash = sharding_problem(model, parallel, precision)
     if clash is not None:
-        return Infeasible(reason=f"not legal: {clash}", need=parallel.chips, have=0.0, unit="chips")
+        return Infeasible(reason=f"not legal: {clash}")
     if parallel.chips > reach(chip):
         have = reach(chip)
         reason = (
