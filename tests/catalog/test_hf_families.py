@@ -59,7 +59,8 @@ def test_windows_alternate_as_published(name, expected):
 def test_gpt_oss_has_sinks_and_mxfp4_experts_alone():
     model = packaged("gpt-oss-120b")
     assert all(mixer.sink_parameters == 64 for group in model.layers for mixer in group.mixers)
-    assert (model.precision.experts, model.precision.weights) == ("w4a16_mxfp4", "bf16")
+    assert (model.precision.experts, model.precision.weights) == ("mxfp4", "bf16")
+    assert (model.precision.expert_inputs, model.precision.activations) == ("mxfp8", "bf16")
 
 
 def test_deepseek_has_leading_dense_layers_and_a_prediction_module():

@@ -40,7 +40,7 @@ def groups(weights, inputs=None):
     [
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, ("fp8_block", "fp8_block", "fp8", "bf16")),
         ({"quant_method": "fp8"}, ("fp8", "fp8", "fp8", "bf16")),
-        ({"quant_method": "mxfp4"}, ("bf16", "w4a16_mxfp4", "bf16", "bf16")),
+        ({"quant_method": "mxfp4"}, ("bf16", "mxfp4", "bf16", "bf16")),
         ({"quant_method": "awq", "bits": 4, "group_size": 128}, ("int4", "int4", "bf16", "bf16")),
         ({"quant_method": "gptq", "bits": 4, "group_size": 32}, ("int4_g32", "int4_g32", "bf16", "bf16")),
         ({"quant_method": "gptq", "bits": 8, "group_size": -1}, ("int8_wo", "int8_wo", "bf16", "bf16")),

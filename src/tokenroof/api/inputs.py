@@ -171,7 +171,9 @@ def precision(model: ModelSpec, weights: str | None, kv: str | None) -> Precisio
     weights : str or None
         Format of all matrices, routed experts included. Activations follow as engines have them: the
         same format, its 8-bit companion (mxfp8 for mxfp4), or 16 bit for weight-only formats. Tables
-        and the output head follow 16 and 32 bit formats alone: engines leave them unquantised.
+        and the output head follow 16 and 32 bit formats alone: engines leave them unquantised. A
+        checkpoint that quantises its experts alone keeps its other matrices as they are, the format
+        its experts have already changes nothing, and "fp8" is "fp8_block" where the checkpoint is.
     kv : str or None
         Format of the cache.
 
@@ -183,21 +185,36 @@ def precision(model: ModelSpec, weights: str | None, kv: str | None) -> Precisio
     chosen = model.precision
     if weights is not None:
         dtype(_text("weights", weights) if isinstance(weights, str) else str(weights))
-        if weights in _UNQUANTISED:
-            activations, embedding = weights, weights
-        else:
-            wide = chosen.activations if chosen.activations in _UNQUANTISED else "bf16"
-            activations = wide if weights in _WEIGHT_ONLY else _ACTIVATIONS.get(weights, weights)
-            embedding = chosen.embedding
-        chosen = replace(
-            chosen, weights=weights, experts=weights, activations=activations, embedding=embedding
-        )
+        if weights == "fp8" and "fp8_block" in (chosen.weights, chosen.experts):
+            weights = "fp8_block"
+        chosen = _weights(chosen, weights)
     if kv is not None:
         if kv not in KV_DTYPES:
             known = "no format of a cache" if kv in DTYPES else "unknown"
             raise InputError(f"kv {kv!r} is {known}. Known: {', '.join(KV_DTYPES)}.")
         chosen = replace(chosen, kv=kv)
     return chosen
+
+
+def _weights(chosen: Precision, weights: str) -> Precision:
+    """``chosen`` with its weights in another format, and activations to match."""
+    if weights in _UNQUANTISED:
+        return replace(
+            chosen,
+            weights=weights,
+            experts=weights,
+            activations=weights,
+            embedding=weights,
+            expert_activations="",
+        )
+    if weights == chosen.experts:
+        return chosen
+    wide = chosen.activations if chosen.activations in _UNQUANTISED else "bf16"
+    activations = wide if weights in _WEIGHT_ONLY else _ACTIVATIONS.get(weights, weights)
+    if chosen.weights in _UNQUANTISED and chosen.experts not in _UNQUANTISED:
+        beside = "" if activations == chosen.activations else activations
+        return replace(chosen, experts=weights, expert_activations=beside)
+    return replace(chosen, weights=weights, experts=weights, activations=activations, expert_activations="")
 
 
 def spending(

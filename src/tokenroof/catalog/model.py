@@ -268,7 +268,10 @@ class Precision:
     """Formats by role; names of ``tokenroof.catalog.dtypes``.
 
     ``weights`` covers attention and dense projections, ``experts`` routed experts,
-    ``embedding`` the token table and the output head, ``activations`` what GEMMs read.
+    ``embedding`` the token table and the output head, ``activations`` what GEMMs read and
+    ``expert_activations`` what routed experts read ("" = as ``activations``). These are properties of
+    the checkpoint; whether a chip multiplies so or unpacks the weights to 16 bits is the chip's
+    business (``perf.lowprec``).
     """
 
     weights: str = "bf16"
@@ -277,6 +280,12 @@ class Precision:
     activations: str = "bf16"
     kv: str = "bf16"
     state: str = "fp32"
+    expert_activations: str = ""
+
+    @property
+    def expert_inputs(self) -> str:
+        """Format that routed experts read, when their weights are not multiplied in 16 bits."""
+        return self.expert_activations or self.activations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

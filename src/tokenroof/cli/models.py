@@ -109,7 +109,8 @@ def _describe(catalog: Catalog, model: ModelSpec) -> None:
         text = f"{value:,.0f} ({_count(value)})" if unit == "parameters" else human(value, unit)
         rows.append((label, text))
     for role, text in dataclasses.asdict(model.precision).items():
-        rows.append((f"format of {role}", text))
+        if text:
+            rows.append((f"format of {role}", text))
     if model.hf_id:
         rows.append(("Hugging Face", model.hf_id))
     print_table(("", ""), rows, title=f"model {model.name}")

@@ -25,6 +25,7 @@ from tokenroof.deploy.provenance import (
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Batch
 from tokenroof.perf.compile import Samples
+from tokenroof.perf.lowprec import formats_on
 from tokenroof.perf.step import step_time
 from tokenroof.workload.core import RequestShape
 

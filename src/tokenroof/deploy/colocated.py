@@ -20,6 +20,7 @@ from tokenroof.deploy.schedule import (
     separate_pace,
 )
 from tokenroof.perf.compile import Samples, no_samples
+from tokenroof.perf.lowprec import formats_on
 from tokenroof.perf.table import StepTable, compile_table
 from tokenroof.workload.core import RequestShape
 

@@ -115,7 +115,7 @@ def _experts(layer: Moe, count: int, step: Step) -> list[Op]:
     width = layer.latent_dim or hidden
     intermediate = ceil_int(layer.intermediate, parallel.expert_tp)
     weight_dtype = step.precision.experts
-    act_dtype = gemm_input_dtype(weight_dtype, step.precision.activations)
+    act_dtype = gemm_input_dtype(weight_dtype, step.precision.expert_inputs)
     rows = ceil_div(tokens * (layer.topk * local), layer.num_experts)
     if step.hot_factor != 1.0:
         rows = rounded(np.ceil(np.asarray(rows) * step.hot_factor))
@@ -153,7 +153,7 @@ def _messages(layer: Moe, count: int, step: Step) -> tuple[list[Op], list[Op]]:
     if ranks == 1:
         return [], []
     width = layer.latent_dim or step.model.hidden
-    act_dtype = gemm_input_dtype(step.precision.experts, step.precision.activations)
+    act_dtype = gemm_input_dtype(step.precision.experts, step.precision.expert_inputs)
     if parallel.ep == 1:
         elements = step.whole.tokens * width
         return (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenroof.catalog.dtypes import dtype
+from tokenroof.catalog.model import Precision
 from tokenroof.errors import InputError
 from tokenroof.graph.core import Num
 
@@ -29,7 +30,7 @@ class ComputePath:
     quantises: bool
 
 
-_WEIGHT_ONLY = {"int4": "int4_wo", "int8_wo": "int8_wo", "w4a16_mxfp4": "w4a16_mxfp4"}
+_WEIGHT_ONLY = {"int4": "int4_wo", "int4_g32": "int4_wo", "int8_wo": "int8_wo", "w4a16_mxfp4": "w4a16_mxfp4"}
 _WHEN_NOT_NATIVE = {
     "fp8": "int8_wo",
     "fp8_block": "int8_wo",
@@ -55,7 +56,8 @@ def compute_path(weight_dtype: str, act_dtype: str, peaks: Mapping[str, Num]) ->
 
     A format whose peak the chip lacks is stored as it is and multiplied in 16 bits (weight-only
     kernels): nvfp4 on Hopper, fp8 on Ampere. 4-bit weights with 8-bit activations run at the fp8
-    peak. 16-bit activations always mean 16-bit arithmetic.
+    peak; MXFP4 with MXFP8 needs block-scaled arithmetic, which chips with a 4-bit peak have
+    (Blackwell, CDNA4). 16-bit activations always mean 16-bit arithmetic.
 
     Parameters
     ----------
@@ -82,11 +84,40 @@ def compute_path(weight_dtype: str, act_dtype: str, peaks: Mapping[str, Num]) ->
         return ComputePath(row="bf16", peak=narrow, quantises=False)
     if act.bits >= 16:
         return ComputePath(row=_WHEN_NOT_NATIVE[weight.name], peak=wide, quantises=False)
-    if weight.compute == "fp4" and act.compute in ("fp8", "int8") and "fp8" in peaks:
+    block_scaled = act.name == "mxfp8"
+    mixed = weight.compute == "fp4" and act.compute in ("fp8", "int8") and "fp8" in peaks
+    if mixed and ("fp4" in peaks or not block_scaled):
         return ComputePath(row="w4a8_mxfp4_mxfp8", peak="fp8", quantises=True)
     if weight.compute in peaks:
         return ComputePath(row=_NATIVE_ROW[weight.name], peak=weight.compute, quantises=True)
     return ComputePath(row=_WHEN_NOT_NATIVE[weight.name], peak=wide, quantises=False)
+
+
+def formats_on(precision: Precision, peaks: Mapping[str, Num]) -> Precision:
+    """The formats as a chip runs them: inputs stay in 16 bit where its kernels unpack the weights.
+
+    Parameters
+    ----------
+    precision : Precision
+        Of the checkpoint.
+    peaks : mapping of str to Num
+        What the chip has. [flop/s]
+
+    Returns
+    -------
+    Precision
+        The same stored formats; activations that no kernel of this chip takes have become bf16.
+    """
+
+    def inputs(weights: str, activations: str) -> str:
+        narrow = dtype(activations).bits < 16
+        return "bf16" if narrow and not compute_path(weights, activations, peaks).quantises else activations
+
+    dense, experts = (
+        inputs(precision.weights, precision.activations),
+        inputs(precision.experts, precision.expert_inputs),
+    )
+    return replace(precision, activations=dense, expert_activations="" if experts == dense else experts)
 
 
 _WIDE = ("bf16", "fp16", "fp32")

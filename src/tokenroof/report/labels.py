@@ -156,7 +156,8 @@ def formats_line(estimate: Estimate) -> str:
     p = estimate.deployment.precision
     parts = [f"weights {p.weights}"]
     if p.experts != p.weights:
-        parts.append(f"experts {p.experts}")
+        read = f" x {p.expert_activations}" if p.expert_activations else ""
+        parts.append(f"experts {p.experts}{read}")
     if p.activations != p.weights:
         parts.append(f"activations {p.activations}")
     parts.append(f"kv {p.kv}")

@@ -98,7 +98,8 @@ def precision(f: Fields, outer: Fields, *, experts_only: bool, has_experts: bool
             base,
             weights=weights,
             experts=base.experts if keeps_experts else quant.weights,
-            activations=quant.activations or base.activations,
+            activations=base.activations if quant.experts_only else quant.activations or base.activations,
+            expert_activations=quant.activations if quant.experts_only else "",
         ),
     )
 
@@ -119,7 +120,7 @@ def _v4_experts(f: Fields, base: Precision) -> Precision:
     """``expert_dtype`` of DeepSeek-V4: fp4 experts beside fp8 matrices."""
     kind = f.text("expert_dtype", "")
     if kind == "fp4":
-        return replace(base, experts="mxfp4")
+        return replace(base, experts="mxfp4", expert_activations="mxfp8")
     if kind in ("", "fp8"):
         return base
     raise f.error("expert_dtype", f"got {short(kind)}", "It is 'fp4' or 'fp8'.")
@@ -155,7 +156,7 @@ def _read(q: Fields) -> _Format:
         case "fp8" | "fbgemm-fp8" | "deepseek-v4-fp8":
             return _Format("fp8_block" if q.has("weight_block_size") else "fp8", "fp8")
         case "mxfp4" | "gpt-oss-mxfp4":
-            return _Format("w4a16_mxfp4", experts_only=True)
+            return _Format("mxfp4", "mxfp8", experts_only=True)
         case "awq" | "gptq" | "auto-round" | "awq-marlin" | "gptq-marlin":
             return _int_weights(
                 q, q.size_or("bits", q.size_or("w_bit", 4)), q.count_or_any("group_size", 128)
