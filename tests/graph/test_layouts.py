@@ -66,10 +66,25 @@ def test_blocks_of_shared_scales_stay_whole():
     found = sharding_problem(model("qwen3-30b-a3b"), Parallel(tp=4), BLOCK)
     assert found == (
         "tp=4 splits each expert 4 ways, which leaves 192 outputs of gate, no multiple of 128 as "
-        "fp8_block asks (qwen3-30b-a3b). Use tp=2."
+        "fp8_block asks (qwen3-30b-a3b). Use tp=2 or ep=4."
     )
     assert sharding_problem(model("qwen3-30b-a3b"), Parallel(tp=4)) is None
     assert sharding_problem(model("qwen3-30b-a3b"), Parallel(tp=4, ep=4), BLOCK) is None
+
+
+def test_experts_too_narrow_to_split_can_be_spread():
+    minimax = model("minimax-m2.5")
+    found = sharding_problem(minimax, Parallel(tp=8))
+    assert found is not None
+    assert found.endswith("Use tp=4 or ep=8.")
+    for legal in (Parallel(tp=4), Parallel(tp=8, ep=8)):
+        assert sharding_problem(minimax, legal) is None
+
+
+@pytest.mark.parametrize("ways", [{"tp": 10**9}, {"pp": 10**9}, {"dp": 10**9, "ep": 7}, {"tp": 99_999}])
+def test_absurd_ways_are_refused_at_once(ways):
+    for name in ("llama-3.3-70b", "deepseek-v3", "jamba-v0.1"):
+        assert sharding_problem(model(name), Parallel(**ways)) is not None
 
 
 def test_context_parallel_ranks_split_a_prompt():

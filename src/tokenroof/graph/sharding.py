@@ -173,6 +173,9 @@ def rank_batch(batch: Batch, parallel: Parallel) -> Batch:
 _ALIGNMENT = {"fp8_block": 128, "int4": 128}
 """Inputs and outputs of one scale: a rank must hold whole groups. Microscaled formats are padded."""
 
+_MOST_WAYS = 1024
+"""Most ways of one kind that are tried when a legal one is looked for."""
+
 _REPLICATING = frozenset({"k", "v", "bc", "index_q"})
 """Projections whose units are copied when there are more ranks than units."""
 
@@ -215,17 +218,22 @@ def sharding_problem(model: ModelSpec, parallel: Parallel, precision: Precision 
 
 
 def _nearest_legal(model: ModelSpec, parallel: Parallel, formats: Precision, field: str) -> str:
-    """The closest values of ``field``, below and above, that have no problem of their own."""
+    """The closest values of ``field`` without a problem of their own, and an ``ep`` that helps as well."""
     given = getattr(parallel, field)
+    most = min(max(2 * given, parallel.stage_chips), _MOST_WAYS)
 
     def legal(value: int) -> bool:
         candidate = replace(parallel, **{field: value})
         return all(name != field for name, _ in _problems(model, candidate, formats))
 
-    below = next((value for value in range(given - 1, 0, -1) if legal(value)), None)
-    most = max(2 * given, parallel.stage_chips)
+    below = next((value for value in range(min(given - 1, most), 0, -1) if legal(value)), None)
     above = next((value for value in range(given + 1, most + 1) if legal(value)), None)
     found = [f"{field}={value}" for value in (below, above) if value is not None]
+    if field != "ep":
+        ways = range(min(parallel.stage_chips, _MOST_WAYS), 1, -1)
+        layouts = (replace(parallel, ep=value) for value in ways if parallel.stage_chips % value == 0)
+        better = next((one.ep for one in layouts if next(_problems(model, one, formats), None) is None), None)
+        found += [f"ep={better}"] if better is not None else []
     return f"Use {' or '.join(found)}." if found else f"No {field} up to {most} works."
 
 
