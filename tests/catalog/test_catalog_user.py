@@ -38,6 +38,23 @@ def test_a_short_file_says_what_differs(mine):
     assert chip.peak_flop_per_s == parent.peak_flop_per_s
 
 
+def test_a_chip_borrows_measurements_from_what_it_extends(mine):
+    mine("fast.yaml", "extends: h100\ntitle: Mine\n")
+    mine("faster.yaml", "extends: fast\n")
+    mine("h200.yaml", "extends: h200\ntdp: 600 W\n")
+    mine("other.yaml", "extends: h200\n")
+    mine("sketch.yaml", "extends: decode-pnm\n")
+    found = mine("stated.yaml", "extends: h100\nrelative: b200\n")
+    assert {name: found.chip(name).relative for name in ("fast", "faster", "h200", "other")} == {
+        "fast": "h100",
+        "faster": "h100",
+        "h200": load().chip("h200").relative,
+        "other": "h200",
+    }
+    assert found.chip("stated").relative == "b200"
+    assert found.chip("sketch").relative == load().chip("decode-pnm").relative
+
+
 def test_a_new_marketed_capacity_drops_the_old_usable_one(mine):
     text = "extends: h200\nmemory: {hbm: {marketed_capacity: 288 GB}}\n"
     tier = mine("big.yaml", text).chip("big").memory[0]
@@ -319,3 +336,17 @@ def test_the_environment_names_directories():
 def test_the_packaged_catalog_is_shared_and_items_are_read_once():
     assert load() is load()
     assert load().chip("h100") is load().chip("H100")
+
+
+def test_a_misspelt_figure_of_an_engine_is_refused(tmp_path):
+    shipped = (Path(load().directories[0]) / "engines.yaml").read_text(encoding="utf-8")
+    (tmp_path / "engines.yaml").write_text(shipped.replace("  runtime:", "  runtimes:"), encoding="utf-8")
+    with pytest.raises(CatalogError, match=r"runtimes.*runtime"):
+        load([tmp_path]).engine("vllm")
+
+
+def test_figures_of_an_engine_keep_their_source():
+    engine = load().engine("vllm")
+    assert {q.source for q in (engine.runtime_bytes, engine.sampler_bytes_per_logit)} == {"llm-d-memory"}
+    assert engine.sampler_bytes_per_logit.value == 38.4
+    assert engine.communicator_bytes.claim is Claim.MEASURED

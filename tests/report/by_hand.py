@@ -100,6 +100,9 @@ ENGINE = Engine(
     step_overhead_s=quantity(1e-3, "s"),
     context_bytes=quantity(6e8, "bytes"),
     graph_bytes=quantity(1e9, "bytes"),
+    runtime_bytes=quantity(0.0, "bytes"),
+    communicator_bytes=quantity(0.0, "bytes"),
+    sampler_bytes_per_logit=quantity(0.0, "bytes"),
     exposed_collective_fraction=quantity(1.0, "1"),
     kernels="vllm",
 )

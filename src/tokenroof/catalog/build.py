@@ -260,9 +260,11 @@ def build_engine(given: Mapping[str, Any], *, path: Path, name: str) -> Engine:
         step_overhead_s=file.step_overhead,
         context_bytes=file.context,
         graph_bytes=file.graph,
+        runtime_bytes=file.runtime,
+        communicator_bytes=file.communicator,
+        sampler_bytes_per_logit=file.sampler_per_logit,
         exposed_collective_fraction=file.exposed_collective_fraction,
         kernels=file.kernels,
-        extra={key: quantity.value for key, quantity in file.extra.items()},
     )
 
 

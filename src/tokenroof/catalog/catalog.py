@@ -269,7 +269,16 @@ class Catalog:
         parent_layer, parent_path = below[-1]
         base = self._chip_fields(parent, parent_path, parent_layer, (*chain, str(path)))
         build.build_chip(base, path=parent_path, name=parent)  # so that its faults are reported as its own
-        return build.extend_chip(base, given)
+        merged = build.extend_chip(base, given)
+        if "relative" not in given and parent != name:
+            merged["relative"] = self._measured_as(parent, read_mapping(parent_path), base)
+        return merged
+
+    def _measured_as(self, name: str, own: Mapping[str, Any], merged: Mapping[str, Any]) -> str:
+        """The chip whose measurements stand for those of ``name``: itself unless it extends another."""
+        above = own.get("extends")
+        alone = above is None or self._layers.resolve(Kind.CHIP, above) == name
+        return name if alone else str(merged.get("relative") or name)
 
     def _check_sources(self, item: object, where: str) -> None:
         for source in build.source_ids(item):

@@ -242,6 +242,10 @@ class Engine:
         Host time of one step that the device waits for. [s]
     context_bytes, graph_bytes : Quantity
         Device memory of the driver context, and of captured graphs. [bytes]
+    runtime_bytes, communicator_bytes : Quantity
+        Workspaces of libraries, and what is added when chips talk to each other. [bytes]
+    sampler_bytes_per_logit : Quantity
+        Scratch of sampling for each of ``max_num_seqs`` x vocabulary logits. [bytes]
     exposed_collective_fraction : Quantity
         Part of collective time not hidden behind compute, 0..1.
     kernels : str
@@ -258,9 +262,11 @@ class Engine:
     step_overhead_s: Quantity
     context_bytes: Quantity
     graph_bytes: Quantity
+    runtime_bytes: Quantity
+    communicator_bytes: Quantity
+    sampler_bytes_per_logit: Quantity
     exposed_collective_fraction: Quantity
     kernels: str
-    extra: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

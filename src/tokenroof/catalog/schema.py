@@ -264,9 +264,11 @@ class EngineFile(_Strict):
     step_overhead: Seconds
     context: Bytes
     graph: Bytes
+    runtime: Bytes
+    communicator: Bytes
+    sampler_per_logit: Bytes
     exposed_collective_fraction: Count
     kernels: str
-    extra: Named = {}
 
 
 class SourceFile(_Strict):

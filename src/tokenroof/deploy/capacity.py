@@ -69,7 +69,7 @@ def sampler_bytes(engine: Engine, model: ModelSpec) -> float:
     engine's data times sequences times vocabulary. This, not the layers, is the activation peak
     that an engine's profile run sees.
     """
-    return engine.extra.get("sampler_bytes_per_logit", 0.0) * engine.max_num_seqs * model.vocab
+    return engine.sampler_bytes_per_logit.value * engine.max_num_seqs * model.vocab
 
 
 def activation_peak_bytes(
@@ -82,8 +82,8 @@ def activation_peak_bytes(
 
 def runtime_bytes(engine: Engine, parallel: Parallel) -> float:
     """Libraries' workspaces, and communicators when chips talk to each other. [bytes]"""
-    own = engine.extra.get("runtime_bytes", 0.0)
-    return own + (engine.extra.get("communicator_bytes", 0.0) if parallel.chips > 1 else 0.0)
+    own = engine.runtime_bytes.value
+    return own + (engine.communicator_bytes.value if parallel.chips > 1 else 0.0)
 
 
 def _utilization(claims: Claims, fraction: float) -> float:

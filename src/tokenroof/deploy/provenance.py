@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Claim, Engine, Fabric, Quantity
@@ -13,8 +14,8 @@ from tokenroof.perf.core import Machine
 from tokenroof.perf.machine import build_machine
 
 
-class _Same:
-    """A cache key that is the identity of a value; chips and engines hold mappings and do not hash."""
+class Hardware:
+    """A cache key that is the identity of a chip and an engine; both hold mappings and do not hash."""
 
     __slots__ = ("chip", "engine")
 
@@ -25,17 +26,32 @@ class _Same:
         return hash((id(self.chip), id(self.engine)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other.chip is self.chip and other.engine is self.engine
+        return isinstance(other, Hardware) and other.chip is self.chip and other.engine is self.engine
 
 
 def machine_of(pool: Pool) -> Machine:
     """The machine of a pool's chip and engine; the same objects give the same machine again."""
-    return _machine(_Same(pool.chip, pool.engine))
+    return _machine(Hardware(pool.chip, pool.engine))
 
 
 @lru_cache(maxsize=256)
-def _machine(key: _Same) -> Machine:
+def _machine(key: Hardware) -> Machine:
     return build_machine(key.chip, key.engine)
+
+
+class Power(NamedTuple):
+    """Static power and limit of a chip. [W]"""
+
+    idle_w: float
+    tdp_w: float
+
+
+def power_of(pool: Pool) -> Power | None:
+    """What the pool's chips draw; None when no figure is known, and then no energy is either."""
+    machine = machine_of(pool)
+    if pool.chip.tdp_w is None or machine.idle_w is None or machine.tdp_w is None:
+        return None
+    return Power(float(machine.idle_w), float(machine.tdp_w))
 
 
 def quantities(pool: Pool) -> Iterator[Quantity]:
@@ -58,7 +74,9 @@ def quantities(pool: Pool) -> Iterator[Quantity]:
     if chip.tdp_w is not None:
         yield chip.tdp_w
     yield from (engine.step_overhead_s, engine.context_bytes, engine.graph_bytes)
-    yield engine.exposed_collective_fraction
+    yield from (engine.runtime_bytes, engine.sampler_bytes_per_logit, engine.exposed_collective_fraction)
+    if chips > 1:
+        yield engine.communicator_bytes
 
 
 def _fabric(fabric: Fabric) -> tuple[Quantity, ...]:
