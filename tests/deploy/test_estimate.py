@@ -10,6 +10,7 @@ from tokenroof.deploy.accounts import Spending
 from tokenroof.deploy.core import Deployment, Estimate, Pool, Role
 from tokenroof.deploy.estimate import estimate
 from tokenroof.deploy.metrics import GLOSSARY
+from tokenroof.deploy.provenance import machine_of
 from tokenroof.errors import InputError
 from tokenroof.graph.core import Parallel
 from tokenroof.workload.core import RequestShape
@@ -241,3 +242,73 @@ def test_bad_input_is_refused(catalog: Catalog, options: dict[str, int], message
 def test_two_pools_of_one_role_are_refused(catalog: Catalog) -> None:
     with pytest.raises(InputError, match="one prefill and one decode pool; got both, both"):
         ask(catalog, pool(catalog, tp=8), pool(catalog, tp=4))
+
+
+# --- energy ---
+
+
+@pytest.mark.parametrize("stages", [1, 2, 4])
+def test_phases_and_metrics_agree_on_energy(catalog: Catalog, stages: int) -> None:
+    """Prompts of one token cost next to nothing, so a token's energy is that of the decode step over its
+    sequences, however many stages share the work."""
+    shape = RequestShape(isl_tokens=1, osl_tokens=2001)
+    answer = ask(catalog, pool(catalog, tp=2, pp=stages), model="llama-3.1-8b", shape=shape, concurrency=64)
+    step_j = answer.phases["decode"].energy_j
+    assert step_j is not None
+    per_token = step_j / (64 / stages)
+    assert value(answer, "energy_j_per_output_token") == pytest.approx(per_token, rel=0.01)
+
+
+def test_stages_do_not_multiply_the_work(catalog: Catalog) -> None:
+    """Four stages do the arithmetic of one, in prefill too."""
+    one, four = (
+        ask(catalog, pool(catalog, tp=2, pp=stages), model="llama-3.1-8b", concurrency=16)
+        for stages in (1, 4)
+    )
+    for name in ("prefill", "decode"):
+        rows = [sum(op.energy_j or 0.0 for op in answer.phases[name].ops) for answer in (one, four)]
+        assert four.phases[name].energy_j is not None
+        assert rows[1] <= 1.2 * rows[0]
+    machine, prefill = machine_of(pool(catalog)), four.phases["prefill"]
+    assert machine.idle_w is not None
+    dynamic_j = 2 * sum(op.energy_j or 0.0 for op in prefill.ops)  # two chips a stage
+    assert prefill.energy_j == pytest.approx(dynamic_j + 8 * machine.idle_w * prefill.time_s)
+
+
+def test_one_prompt_keeps_one_data_parallel_rank_busy(catalog: Catalog) -> None:
+    phase = ask(catalog, pool(catalog, dp=4), model="llama-3.1-8b", concurrency=4).phases["prefill"]
+    alone = ask(catalog, pool(catalog), model="llama-3.1-8b", concurrency=4).phases["prefill"]
+    assert phase.energy_j is not None
+    assert alone.energy_j is not None
+    dynamic_j = sum(op.energy_j or 0.0 for op in phase.ops)
+    idle_j = alone.energy_j - sum(op.energy_j or 0.0 for op in alone.ops)
+    assert phase.energy_j == pytest.approx(dynamic_j + 4 * idle_j, rel=0.02)
+
+
+@pytest.mark.parametrize("prefill", [None, "h100"])
+def test_no_power_figure_means_no_energy(catalog: Catalog, prefill: str | None) -> None:
+    both = pool(catalog, "tpu-v6e", tp=8)
+    pools = (
+        (both,)
+        if prefill is None
+        else (replace(pool(catalog, prefill, tp=4), role=Role.PREFILL), replace(both, role=Role.DECODE))
+    )
+    answer = ask(catalog, *pools, concurrency=8)
+    assert "energy_j_per_output_token" not in answer.metrics
+    assert "energy: no power figure is known for tpu-v6e; left out" in answer.assumptions
+    assert answer.phases["decode"].energy_j is None
+    assert all(op.energy_j is None for op in answer.phases["decode"].ops)
+
+
+def test_paid_hours_that_serve_nobody_draw_static_power(catalog: Catalog) -> None:
+    full, half = (
+        ask(catalog, pool(catalog, tp=4), concurrency=32, spending=Spending(utilisation_fraction=u))
+        for u in (1.0, 0.5)
+    )
+    machine = machine_of(pool(catalog, tp=4))
+    assert machine.idle_w is not None
+    idle_j = 4 * machine.idle_w / value(full, "output_tokens_per_s")
+    more_j = value(half, "energy_j_per_output_token") - value(full, "energy_j_per_output_token")
+    assert more_j == pytest.approx(idle_j)
+    assert value(half, "power_w_per_chip") == pytest.approx(value(full, "power_w_per_chip"))
+    assert value(half, "gco2e_per_mtok_operational") > value(full, "gco2e_per_mtok_operational")

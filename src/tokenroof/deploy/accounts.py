@@ -12,6 +12,7 @@ from tokenroof.cost.energy import chip_power_w, facility_power_w
 from tokenroof.cost.money import blended_usd_per_mtok, phase_usd_per_mtok
 from tokenroof.deploy.core import Metric
 from tokenroof.deploy.metrics import metric
+from tokenroof.deploy.provenance import Power
 from tokenroof.workload.core import RequestShape
 
 
@@ -60,10 +61,12 @@ class Usage:
         Chips of the kind.
     prefill_chip_s, decode_chip_s : float
         Chip time of one request by phase; together all of the chips' time over the requests. [s]
-    dynamic_j_per_request : float
-        Energy of arithmetic, memory and wires of one request. [J]
-    idle_w, tdp_w : float
-        Static power and limit of a chip; 0 when no figure is known. [W]
+    compute_chip_s : float
+        What the arithmetic of one request takes at the peaks, all chips together. [s]
+    dynamic_j_per_request : float or None
+        Energy of arithmetic, memory and wires of one request; None without a power figure. [J]
+    power : Power or None
+        Static power and limit of a chip.
     basis : CostBasis
         Prices and intensities of the chip.
     """
@@ -71,9 +74,9 @@ class Usage:
     chips: int
     prefill_chip_s: float
     decode_chip_s: float
-    dynamic_j_per_request: float
-    idle_w: float
-    tdp_w: float
+    compute_chip_s: float
+    dynamic_j_per_request: float | None
+    power: Power | None
     basis: CostBasis
 
 
@@ -136,18 +139,22 @@ def _money(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: float
 
 
 def _energy(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: float) -> dict[str, Metric]:
-    power = facility = carbon_per_s = 0.0
+    serving = power = facility = carbon_per_s = 0.0
     for usage in usages:
-        if usage.tdp_w <= 0.0:
+        if usage.power is None or usage.dynamic_j_per_request is None:
             return {}
         chip_w = float(
             chip_power_w(
                 dynamic_energy_j=usage.dynamic_j_per_request * requests_per_s / usage.chips,
                 time_s=1.0,
-                idle_w=usage.idle_w,
-                tdp_w=usage.tdp_w,
+                idle_w=usage.power.idle_w,
+                tdp_w=usage.power.tdp_w,
             )
         )
+        serving += chip_w * usage.chips
+        # Paid hours that serve nobody draw static power, borne by those that do.
+        served = usage.basis.utilisation_fraction
+        chip_w += usage.power.idle_w * (1.0 - served) / served
         at_meter = float(
             facility_power_w(
                 chip_w=chip_w, server_overhead_factor=usage.basis.server_overhead_factor, pue=usage.basis.pue
@@ -165,7 +172,7 @@ def _energy(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: floa
     output_per_s, tokens_per_s = requests_per_s * shape.osl_tokens, requests_per_s * _tokens(shape)
     carbon = 1e3 * kgco2e_per_mtok(kgco2e_per_s=carbon_per_s, tokens_per_s=tokens_per_s)
     return {
-        "power_w_per_chip": metric("power_w_per_chip", power / chips),
+        "power_w_per_chip": metric("power_w_per_chip", serving / chips),
         "energy_j_per_output_token": metric("energy_j_per_output_token", power / output_per_s),
         "energy_j_per_token": metric("energy_j_per_token", power / tokens_per_s),
         "facility_energy_j_per_output_token": metric(

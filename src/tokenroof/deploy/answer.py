@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tokenroof.catalog.catalog import Catalog
+from tokenroof.catalog.model import Moe
 from tokenroof.cost.basis import CostBasis
-from tokenroof.deploy.accounts import Spending
+from tokenroof.deploy.accounts import Spending, Usage, accounts
 from tokenroof.deploy.capacity import memory_problem
-from tokenroof.deploy.colocated import prefill_steps, table_of
+from tokenroof.deploy.colocated import Times, prefill_steps, table_of
 from tokenroof.deploy.core import Capacity, Deployment, Estimate, Infeasible, Metric, Phase, Pool
 from tokenroof.deploy.defaults import DEFAULT_CONCURRENCY, default_concurrency, nearest_fit
 from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding
 from tokenroof.deploy.legality import engine_problem
+from tokenroof.deploy.metrics import metric
 from tokenroof.deploy.phases import LazyPhases, phase
 from tokenroof.deploy.provenance import (
     borrowed,
     machine_of,
+    power_of,
     projections,
     quantities,
     source_lines,
@@ -48,14 +51,14 @@ class Work:
 
     Attributes
     ----------
-    dynamic_j : float
-        Energy of arithmetic, memory and wires, all chips. [J]
-    compute_s : float
-        Arithmetic at the peaks, on one chip for all stages. [s]
+    dynamic_j : float or None
+        Energy of arithmetic, memory and wires, all chips; None without a power figure. [J]
+    compute_chip_s : float
+        Arithmetic at the peaks, all chips. [s]
     """
 
-    dynamic_j: float
-    compute_s: float
+    dynamic_j: float | None
+    compute_chip_s: float
 
 
 def infeasible(
@@ -113,7 +116,7 @@ def chosen_sequences(
 
 def decode_work(pool: Pool, step: Samples) -> Work:
     """What one generation step takes."""
-    return Work(dynamic_j=float(step.energy_j) * pool.parallel.stage_chips, compute_s=float(step.compute_s))
+    return _work(pool, step, 1)
 
 
 def prefill_work(question: Question, pool: Pool, alone: Samples) -> Work:
@@ -121,38 +124,107 @@ def prefill_work(question: Question, pool: Pool, alone: Samples) -> Work:
 
     ``alone`` are the steps of one prompt on an idle replica.
     """
-    ranks, deployment = pool.parallel.dp, question.deployment
+    ranks = pool.parallel.dp
     if ranks > 1:
-        table = table_of(pool, deployment.model, deployment.precision, question.plan)
+        table = table_of(pool, question.deployment, question.plan)
         alone = prefill_steps(pool, table, question.shape, ranks)
+    return _work(pool, alone, ranks)
+
+
+def _work(pool: Pool, steps: Samples, requests: int) -> Work:
+    """Share of one of ``requests``; a sample is one chip's work in all stages."""
+    chips = pool.parallel.stage_chips / requests
+    known = power_of(pool) is not None
     return Work(
-        dynamic_j=float(alone.energy_j.sum()) * pool.parallel.stage_chips / ranks,
-        compute_s=float(alone.compute_s.sum()) / ranks,
+        dynamic_j=float(steps.energy_j.sum()) * chips if known else None,
+        compute_chip_s=float(steps.compute_s.sum()) * chips,
     )
 
 
-def explain_decode(question: Question, pool: Pool, seqs: int) -> Phase:
-    """One generation step of ``seqs`` sequences at the mean context, operator by operator."""
+def usage(
+    question: Question, pool: Pool, works: Iterable[Work], *, prefill_chip_s: float, decode_chip_s: float
+) -> Usage:
+    """What the pool spends on one request, which takes ``works``."""
+    each = tuple(works)
+    power = power_of(pool)
+    return Usage(
+        chips=pool.parallel.chips * pool.replicas,
+        prefill_chip_s=prefill_chip_s,
+        decode_chip_s=decode_chip_s,
+        compute_chip_s=sum(work.compute_chip_s for work in each),
+        dynamic_j_per_request=None if power is None else sum(work.dynamic_j or 0.0 for work in each),
+        power=power,
+        basis=question.spending.basis(question.catalog.economics(), pool.chip),
+    )
+
+
+def decode_share(question: Question, pool: Pool, step: Samples, micro_batch: int) -> Work:
+    """What all generation steps of one request take."""
+    one, steps = decode_work(pool, step), question.plan.steps
+    return Work(
+        dynamic_j=None if one.dynamic_j is None else steps * one.dynamic_j / micro_batch,
+        compute_chip_s=steps * one.compute_chip_s / micro_batch,
+    )
+
+
+def metrics_of(
+    question: Question, times: Times, usages: tuple[Usage, ...], *, requests_per_s: float, max_batch: int
+) -> dict[str, Metric]:
+    """Every metric that both kinds of deployment have."""
+    shape = question.shape
+    chips = sum(each.chips for each in usages)
+    output_per_s = requests_per_s * shape.osl_tokens
+    values = {
+        "prefill_s": times.prefill_s,
+        "ttft_s": times.ttft_s,
+        "waiting_s": times.waiting_s,
+        "tpot_s": times.tpot_s,
+        "decode_step_s": times.decode_step_s,
+        "e2e_s": times.e2e_s,
+        "output_tokens_per_s": output_per_s,
+        "output_tokens_per_s_per_chip": output_per_s / chips,
+        "total_tokens_per_s_per_chip": requests_per_s * (shape.isl_tokens + shape.osl_tokens) / chips,
+        "output_tokens_per_s_per_user": 1.0 / times.tpot_s,
+        "requests_per_s": requests_per_s,
+        "chips": chips,
+        "max_batch": max_batch,
+        "mfu_fraction": sum(each.compute_chip_s for each in usages) * requests_per_s / chips,
+    }
+    spent = accounts(usages, shape, requests_per_s=requests_per_s)
+    return {name: metric(name, value) for name, value in values.items()} | spent
+
+
+def explain_decode(question: Question, pool: Pool, seqs: int, in_flight: int) -> Phase:
+    """One generation step of ``seqs`` sequences at the mean context, operator by operator.
+
+    ``in_flight`` such micro-batches share the static power of the replica.
+    """
     batch = decoding(question.deployment.model, seqs, question.plan.context_tokens)
-    return _explain(question, pool, "decode", batch)
+    chips = pool.parallel.chips / in_flight
+    return _explain(
+        question, pool, "decode", batch, working_chips=pool.parallel.stage_chips, idle_chips=chips
+    )
 
 
 def explain_prefill(question: Question, pool: Pool) -> Phase:
-    """One prompt alone, all its chunks, operator by operator."""
+    """One prompt alone, all its chunks, operator by operator; one data parallel rank works on it."""
     sizes = chunk_sizes(question.shape.isl_tokens, pool.engine.max_num_batched_tokens)
-    return _explain(question, pool, "prefill", chunk_batch(question.shape, sizes, prompts=1))
+    batch = chunk_batch(question.shape, sizes, prompts=1)
+    parallel = pool.parallel
+    rank = parallel.stage_chips / parallel.dp
+    return _explain(question, pool, "prefill", batch, working_chips=rank, idle_chips=parallel.chips)
 
 
-def _explain(question: Question, pool: Pool, name: str, batch: Batch) -> Phase:
-    machine = machine_of(pool)
-    formats = formats_on(question.deployment.precision, machine.peak_flop_per_s)
-    timed = step_time(step_ops(question.deployment.model, formats, pool.parallel, batch), machine)
-    return phase(name, timed, machine, chips=pool.parallel.chips)
-
-
-def basis_of(question: Question, pool: Pool) -> CostBasis:
-    """Prices and intensities of the pool's chip."""
-    return question.spending.basis(question.catalog.economics(), pool.chip)
+def _explain(
+    question: Question, pool: Pool, name: str, batch: Batch, *, working_chips: float, idle_chips: float
+) -> Phase:
+    deployment, machine = question.deployment, machine_of(pool)
+    formats = formats_on(deployment.precision, machine.peak_flop_per_s)
+    ops = step_ops(deployment.model, formats, pool.parallel, batch, hot_factor=deployment.expert_load_factor)
+    timed = step_time(ops, machine)
+    return phase(
+        name, timed, machine, power=power_of(pool), working_chips=working_chips, idle_chips=idle_chips
+    )
 
 
 def assemble(
@@ -168,13 +240,13 @@ def assemble(
     """Put the answer together, with what was assumed and where figures come from."""
     deployment = question.deployment
     priced = tuple(bases)
-    tables = [
-        table_of(pool, deployment.model, deployment.precision, question.plan) for pool in deployment.pools
-    ]
+    tables = [table_of(pool, deployment, question.plan) for pool in deployment.pools]
     used = [quantity for pool in deployment.pools for quantity in quantities(pool)]
     notes = [
         *projections(deployment.pools),
         *assumptions,
+        *_unpowered(deployment),
+        *_balanced(deployment),
         *(f"model: {warning}" for warning in deployment.model.warnings),
         *(
             note
@@ -204,6 +276,23 @@ def assemble(
         ),
         label=question.label,
     )
+
+
+def _unpowered(deployment: Deployment) -> tuple[str, ...]:
+    """Chips without a power figure."""
+    return tuple(
+        f"energy: no power figure is known for {pool.chip.name}; left out"
+        for pool in deployment.pools
+        if power_of(pool) is None
+    )
+
+
+def _balanced(deployment: Deployment) -> tuple[str, ...]:
+    """That expert parallel ranks are taken to be equally busy."""
+    routed = any(isinstance(group.ffn, Moe) for group in deployment.model.layers)
+    spread = any(pool.parallel.ep > 1 for pool in deployment.pools)
+    balanced = deployment.expert_load_factor == 1.0
+    return ("experts: balanced load assumed",) if routed and spread and balanced else ()
 
 
 def _accounting(basis: CostBasis) -> str:

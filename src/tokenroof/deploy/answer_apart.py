@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from tokenroof.deploy.accounts import Usage, accounts
 from tokenroof.deploy.answer import (
     Question,
     assemble,
-    basis_of,
     chosen_sequences,
-    decode_work,
+    decode_share,
     explain_decode,
     explain_prefill,
     fit_problem,
     infeasible,
+    metrics_of,
     prefill_work,
     sequences_problem,
+    usage,
 )
 from tokenroof.deploy.capacity import capacity
-from tokenroof.deploy.core import Estimate, Infeasible, Metric, Pool
-from tokenroof.deploy.disaggregated import Apart, decode_micro_batch, serve_apart
+from tokenroof.deploy.colocated import micro_batches
+from tokenroof.deploy.core import Estimate, Infeasible, Pool
+from tokenroof.deploy.disaggregated import serve_apart
 from tokenroof.deploy.metrics import metric
-from tokenroof.deploy.provenance import machine_of
 
 
 def answer(
@@ -39,23 +39,32 @@ def answer(
     if problem is not None:
         return infeasible(question, problem, asked, memory)
     whole, _, assumed = chosen_sequences(decode, memory.max_batch, concurrency, batch)
-    apart = serve_apart(prefill, decode, model, precision, shape, plan, whole)
+    apart = serve_apart(prefill, decode, deployment, shape, plan, whole)
     busiest = -(-apart.decoding // decode.replicas)
     problem = sequences_problem(question, decode, memory.max_batch, busiest)
     if problem is not None:
         return infeasible(question, problem, whole, memory)
-    micro_batch = decode_micro_batch(apart, decode)
-    decode_j = plan.steps * decode_work(decode, apart.step).dynamic_j / micro_batch
-    dynamic_j = (prefill_work(question, prefill, apart.prompt).dynamic_j, decode_j)
-    usages = tuple(
-        _usage(question, pool, apart, spent, prefills=index == 0)
-        for index, (pool, spent) in enumerate(zip((prefill, decode), dynamic_j, strict=True))
+    micro_batch, in_flight = micro_batches(max(1, busiest), decode.parallel.pp)
+    rate = apart.requests_per_s
+    usages = (
+        usage(
+            question,
+            prefill,
+            (prefill_work(question, prefill, apart.prompt),),
+            prefill_chip_s=prefill.parallel.chips * prefill.replicas / rate,
+            decode_chip_s=0.0,
+        ),
+        usage(
+            question,
+            decode,
+            (decode_share(question, decode, apart.step, micro_batch),),
+            prefill_chip_s=0.0,
+            decode_chip_s=decode.parallel.chips * decode.replicas / rate,
+        ),
     )
-    metrics = {
-        **_speed(question, apart, sum(usage.chips for usage in usages)),
-        "max_batch": metric("max_batch", memory.max_batch * decode.replicas),
-        **accounts(usages, shape, requests_per_s=apart.requests_per_s),
-    }
+    held = memory.max_batch * decode.replicas
+    metrics = metrics_of(question, apart, usages, requests_per_s=rate, max_batch=held)
+    metrics["kv_transfer_s"] = metric("kv_transfer_s", apart.transfer_s)
     return assemble(
         question,
         concurrency=whole,
@@ -63,44 +72,8 @@ def answer(
         capacity=memory,
         phases={
             "prefill": lambda: explain_prefill(question, prefill),
-            "decode": lambda: explain_decode(question, decode, micro_batch),
+            "decode": lambda: explain_decode(question, decode, micro_batch, in_flight),
         },
-        bases=tuple(usage.basis for usage in usages),
+        bases=tuple(each.basis for each in usages),
         assumptions=(*assumed, "the cache is handed over after the prefill; nothing of it is hidden"),
     )
-
-
-def _usage(question: Question, pool: Pool, apart: Apart, dynamic_j: float, *, prefills: bool) -> Usage:
-    machine = machine_of(pool)
-    chips = pool.parallel.chips * pool.replicas
-    spent_s = chips / apart.requests_per_s
-    return Usage(
-        chips=chips,
-        prefill_chip_s=spent_s if prefills else 0.0,
-        decode_chip_s=0.0 if prefills else spent_s,
-        dynamic_j_per_request=dynamic_j,
-        idle_w=float(machine.idle_w),
-        tdp_w=float(machine.tdp_w),
-        basis=basis_of(question, pool),
-    )
-
-
-def _speed(question: Question, apart: Apart, chips: int) -> dict[str, Metric]:
-    shape = question.shape
-    output_per_s = apart.requests_per_s * shape.osl_tokens
-    values = {
-        "prefill_s": apart.prefill_s,
-        "kv_transfer_s": apart.transfer_s,
-        "ttft_s": apart.ttft_s,
-        "waiting_s": apart.waiting_s,
-        "tpot_s": apart.tpot_s,
-        "decode_step_s": apart.decode_step_s,
-        "e2e_s": apart.e2e_s,
-        "output_tokens_per_s": output_per_s,
-        "output_tokens_per_s_per_chip": output_per_s / chips,
-        "total_tokens_per_s_per_chip": apart.requests_per_s * (shape.isl_tokens + shape.osl_tokens) / chips,
-        "output_tokens_per_s_per_user": 1.0 / apart.tpot_s,
-        "requests_per_s": apart.requests_per_s,
-        "chips": chips,
-    }
-    return {name: metric(name, value) for name, value in values.items()}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from tokenroof.deploy.accounts import Usage, accounts
 from tokenroof.deploy.answer import (
     Question,
-    Work,
     assemble,
-    basis_of,
     chosen_sequences,
-    decode_work,
+    decode_share,
     explain_decode,
     explain_prefill,
     fit_problem,
     infeasible,
+    metrics_of,
     prefill_work,
     sequences_problem,
+    usage,
 )
 from tokenroof.deploy.capacity import capacity
-from tokenroof.deploy.colocated import Served, serve
-from tokenroof.deploy.core import Estimate, Metric, Pool
-from tokenroof.deploy.metrics import metric
-from tokenroof.deploy.provenance import machine_of
+from tokenroof.deploy.colocated import serve
+from tokenroof.deploy.core import Estimate, Pool
 
 
 def answer(question: Question, pool: Pool, concurrency: int | None, batch: int | None) -> Estimate:
@@ -35,89 +32,27 @@ def answer(question: Question, pool: Pool, concurrency: int | None, batch: int |
     problem = sequences_problem(question, pool, memory.max_batch, sequences)
     if problem is not None:
         return infeasible(question, problem, whole, memory)
-    served = serve(pool, deployment.model, deployment.precision, shape, plan, sequences)
-    requests_per_s = served.requests_per_s * whole / sequences
-    decode = decode_work(pool, served.decode_step)
-    prefill = prefill_work(question, pool, served.idle_prefill)
-    chips = pool.parallel.chips * pool.replicas
-    usage = _usage(question, pool, served, decode, prefill, requests_per_s)
-    metrics = {
-        **_speed(question, served, chips, requests_per_s),
-        "max_batch": metric("max_batch", memory.max_batch * pool.replicas),
-        "mfu_fraction": metric("mfu_fraction", _mfu(question, served, decode, prefill, pool)),
-        **accounts((usage,), shape, requests_per_s=requests_per_s),
-    }
-    notes = (
-        assumed
-        if pool.engine.chunked_prefill
-        else (*assumed, "prompts run in steps of their own, before decode")
-    )
-    if pool.chip.tdp_w is None:
-        notes = (*notes, f"energy: no power figure is known for {pool.chip.name}; left out")
+    served = serve(pool, deployment, shape, plan, sequences)
+    rate = served.requests_per_s * whole / sequences
+    works = [decode_share(question, pool, served.step, served.micro_batch)]
+    if plan.prompt_tokens:
+        works.append(prefill_work(question, pool, served.prompt))
+    whole_s = pool.parallel.chips * pool.replicas / rate
+    # Decoding pays for its share of the steps without prompts, prefill for the rest.
+    together = served.micro_batch * served.in_flight
+    decode_s = min(plan.steps * served.decode_step_s / together * pool.parallel.chips, whole_s)
+    spent = usage(question, pool, works, prefill_chip_s=whole_s - decode_s, decode_chip_s=decode_s)
+    held = memory.max_batch * pool.replicas
+    apart = "prompts run in steps of their own, before decode"
     return assemble(
         question,
         concurrency=whole,
-        metrics=metrics,
+        metrics=metrics_of(question, served, (spent,), requests_per_s=rate, max_batch=held),
         capacity=memory,
         phases={
             "prefill": lambda: explain_prefill(question, pool),
-            "decode": lambda: explain_decode(question, pool, served.micro_batch),
+            "decode": lambda: explain_decode(question, pool, served.micro_batch, served.in_flight),
         },
-        bases=(usage.basis,),
-        assumptions=notes,
+        bases=(spent.basis,),
+        assumptions=assumed if pool.engine.chunked_prefill else (*assumed, apart),
     )
-
-
-def _speed(question: Question, served: Served, chips: int, requests_per_s: float) -> dict[str, Metric]:
-    shape = question.shape
-    output_per_s = requests_per_s * shape.osl_tokens
-    values = {
-        "prefill_s": served.idle_prefill_s,
-        "ttft_s": served.ttft_s,
-        "waiting_s": served.waiting_s,
-        "tpot_s": served.tpot_s,
-        "decode_step_s": served.decode_step_s,
-        "e2e_s": served.e2e_s,
-        "output_tokens_per_s": output_per_s,
-        "output_tokens_per_s_per_chip": output_per_s / chips,
-        "total_tokens_per_s_per_chip": requests_per_s * (shape.isl_tokens + shape.osl_tokens) / chips,
-        "output_tokens_per_s_per_user": 1.0 / served.tpot_s,
-        "requests_per_s": requests_per_s,
-        "chips": chips,
-    }
-    return {name: metric(name, value) for name, value in values.items()}
-
-
-def _decode_s_per_request(question: Question, served: Served) -> float:
-    """Replica time that decoding one request takes, its share of the steps. [s]"""
-    return question.plan.steps * served.decode_step_s / (served.micro_batch * served.in_flight)
-
-
-def _usage(
-    question: Question, pool: Pool, served: Served, decode: Work, prefill: Work, requests_per_s: float
-) -> Usage:
-    machine = machine_of(pool)
-    chips = pool.parallel.chips * pool.replicas
-    whole_s = chips / requests_per_s
-    decode_s = min(_decode_s_per_request(question, served) * pool.parallel.chips, whole_s)
-    dynamic_j = question.plan.steps * decode.dynamic_j / served.micro_batch
-    if question.plan.prompt_tokens:
-        dynamic_j += prefill.dynamic_j
-    return Usage(
-        chips=chips,
-        prefill_chip_s=whole_s - decode_s,
-        decode_chip_s=decode_s,
-        dynamic_j_per_request=dynamic_j,
-        idle_w=float(machine.idle_w),
-        tdp_w=float(machine.tdp_w),
-        basis=basis_of(question, pool),
-    )
-
-
-def _mfu(question: Question, served: Served, decode: Work, prefill: Work, pool: Pool) -> float:
-    """Ideal compute time of a request over the replica time it gets."""
-    steps = question.plan.steps
-    ideal_s = steps * decode.compute_s / served.micro_batch
-    if question.plan.prompt_tokens:
-        ideal_s += prefill.compute_s
-    return ideal_s * served.requests_per_s / pool.parallel.pp

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tokenroof.catalog.model import ModelSpec, Precision
-from tokenroof.deploy.core import Pool
+from tokenroof.deploy.core import Deployment, Pool
 from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding, even_chunks
 from tokenroof.deploy.provenance import machine_of
 from tokenroof.deploy.schedule import (
@@ -26,50 +25,61 @@ from tokenroof.workload.core import RequestShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
-    """Times of one replica.
+class Times:
+    """What a request sees, and how many leave.
 
     Attributes
     ----------
-    idle_prefill_s : float
+    prefill_s : float
         One prompt alone. [s]
-    idle_prefill, decode_step : Samples
+    prompt, step : Samples
         The steps of that prompt, and one generation step at the mean context.
     decode_step_s : float
-        One generation step of ``micro_batch`` sequences without prompts, mean over the answer. [s]
+        One generation step without prompts, mean over the answer. [s]
     ttft_s, waiting_s, tpot_s, e2e_s : float
-        What a request sees; ``e2e`` includes the wait. [s]
+        ``e2e`` includes the wait. [s]
     requests_per_s : float
-        Of the replica. [1/s]
-    micro_batch : int
-        Sequences that advance together: all of them, or a share with pipeline stages.
-    in_flight : int
-        Micro-batches that fill the pipeline.
+        Of what the times were asked for: a replica, or a whole deployment. [1/s]
     """
 
-    idle_prefill_s: float
-    idle_prefill: Samples
-    decode_step: Samples
+    prefill_s: float
+    prompt: Samples
+    step: Samples
     decode_step_s: float
     ttft_s: float
     waiting_s: float
     tpot_s: float
     e2e_s: float
     requests_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served(Times):
+    """Times of one replica that does both.
+
+    Attributes
+    ----------
+    micro_batch : int
+        Sequences that advance together: all of them, or a share with pipeline stages.
+    in_flight : int
+        Micro-batches that fill the pipeline.
+    """
+
     micro_batch: int
     in_flight: int
 
 
-def table_of(pool: Pool, model: ModelSpec, precision: Precision, plan: Plan) -> StepTable:
+def table_of(pool: Pool, deployment: Deployment, plan: Plan) -> StepTable:
     """The compiled step model of a pool."""
     machine = machine_of(pool)
     return compile_table(
-        model,
-        formats_on(precision, machine.peak_flop_per_s),
+        deployment.model,
+        formats_on(deployment.precision, machine.peak_flop_per_s),
         pool.parallel,
         machine,
         dense_tokens=pool.engine.max_num_batched_tokens,
         decode_tokens=plan.query_tokens,
+        hot_factor=deployment.expert_load_factor,
     )
 
 
@@ -96,16 +106,14 @@ def prefill_steps(pool: Pool, table: StepTable, shape: RequestShape, prompts: in
     return table.evaluate(chunk_batch(shape, sizes, prompts=prompts, query_tokens=table.decode_tokens))
 
 
-def serve(
-    pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape, plan: Plan, sequences: int
-) -> Served:
+def serve(pool: Pool, deployment: Deployment, shape: RequestShape, plan: Plan, sequences: int) -> Served:
     """Steady state of one replica that always holds ``sequences`` requests.
 
     Parameters
     ----------
     pool : Pool
         Chip, engine and sharding.
-    model, precision : ModelSpec, Precision
+    deployment : Deployment
         What is served.
     shape, plan : RequestShape, Plan
         What is asked, and the steps that takes.
@@ -117,9 +125,9 @@ def serve(
     With pipeline stages, micro-batches of ``sequences / pp`` go round; each behaves like an engine of
     its own, and there are ``pp`` of them.
     """
-    table = table_of(pool, model, precision, plan)
+    table = table_of(pool, deployment, plan)
     seqs, in_flight = micro_batches(sequences, pool.parallel.pp)
-    step = table.evaluate(decoding(model, seqs, plan.context_tokens))
+    step = table.evaluate(decoding(deployment.model, seqs, plan.context_tokens))
     pure_s = mean_step_s(table, shape, plan, seqs, mean_context_s=float(step.time_s))
     alone = prefill_steps(pool, table, shape) if plan.prompt_tokens else no_samples((1,))
     if not plan.prompt_tokens:
@@ -135,9 +143,9 @@ def serve(
     rest_s = (plan.steps - plan.first_steps) * step_s
     after_first = shape.osl_tokens - 1
     return Served(
-        idle_prefill_s=float(alone.time_s.sum()),
-        idle_prefill=alone,
-        decode_step=step,
+        prefill_s=float(alone.time_s.sum()),
+        prompt=alone,
+        step=step,
         decode_step_s=pure_s,
         ttft_s=ttft_s,
         waiting_s=float(pace.waiting_s),

@@ -6,12 +6,14 @@ deployment. ``Estimate`` is the one result type: the closed form fills it now, t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tokenroof.catalog.core import Chip, Engine
 from tokenroof.catalog.model import ModelSpec, Precision
+from tokenroof.errors import InputError
 from tokenroof.graph.core import Parallel
 from tokenroof.workload.core import RequestShape
 
@@ -37,11 +39,34 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A model, its formats, and the pools that serve it."""
+    """A model, its formats, and the pools that serve it.
+
+    Attributes
+    ----------
+    model, precision : ModelSpec, Precision
+        What is served, in which formats.
+    pools : tuple of Pool
+        One with both roles, or one for prefill and one for decode.
+    expert_load_factor : float
+        Routed tokens of the busiest expert parallel rank over the mean; 1 is perfect balance.
+
+    Raises
+    ------
+    InputError
+        A load factor that is below 1 or not finite.
+    """
 
     model: ModelSpec
     precision: Precision
     pools: tuple[Pool, ...]
+    expert_load_factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.expert_load_factor) or self.expert_load_factor < 1.0:
+            raise InputError(
+                "expert_load_factor must be a finite number of at least 1 (busiest rank over the mean), "
+                f"got {self.expert_load_factor!r}."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +142,8 @@ class Metric:
 class OpRow:
     """One operator of a phase in the breakdown; times are per step, all layers.
 
-    ``intensity_flop_per_byte`` and ``achieved_flop_per_s`` place it on the roofline.
+    ``intensity_flop_per_byte`` and ``achieved_flop_per_s`` place it on the roofline. ``energy_j`` is
+    dynamic energy on one chip of every stage; None when no power figure of the chip is known.
     """
 
     name: str
@@ -132,7 +158,7 @@ class OpRow:
     intensity_flop_per_byte: float
     achieved_flop_per_s: float
     peak_flop_per_s: float
-    energy_j: float
+    energy_j: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +179,9 @@ class Phase:
         Every operator.
     mfu_fraction, mbu_fraction : float
         Model flop and bytes over what the peaks would allow in that time.
-    energy_j : float
-        Of one replica for that time, static power included. [J]
+    energy_j : float or None
+        Of one replica for that work, static power included (with pipeline stages, a decode step bears
+        its share of it); None when no power figure of the chip is known. [J]
     """
 
     name: str
@@ -164,7 +191,7 @@ class Phase:
     ops: tuple[OpRow, ...]
     mfu_fraction: float
     mbu_fraction: float
-    energy_j: float
+    energy_j: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

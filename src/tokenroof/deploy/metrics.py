@@ -17,7 +17,9 @@ class Term(NamedTuple):
 GLOSSARY: dict[str, Term] = {
     "prefill_s": Term("s", "prefill of one prompt alone on an idle replica, all its chunks"),
     "ttft_s": Term(
-        "s", "arrival to first token without queueing; the prompt's chunks share steps with running decodes"
+        "s",
+        "time of the prompt's own steps, shared with running decodes; a lower bound of what is measured: no "
+        "queue, no wait for the step in progress",
     ),
     "waiting_s": Term(
         "s", "wait for prompts in front, at this concurrency; 0 unless prefill is the bottleneck"
@@ -29,7 +31,7 @@ GLOSSARY: dict[str, Term] = {
     "decode_step_s": Term(
         "s", "one decode step at this concurrency, no prompt in it, mean over the growing context"
     ),
-    "e2e_s": Term("s", "arrival to last token: waiting + ttft + (osl - 1) * tpot"),
+    "e2e_s": Term("s", "start to last token: waiting + ttft + (osl - 1) * tpot"),
     "output_tokens_per_s": Term("tokens/s", "output tokens of the deployment in steady state"),
     "output_tokens_per_s_per_chip": Term("tokens/s", "output tokens in steady state over all chips"),
     "total_tokens_per_s_per_chip": Term("tokens/s", "input and output tokens in steady state over all chips"),
@@ -46,9 +48,11 @@ GLOSSARY: dict[str, Term] = {
     "usd_per_mtok_input": Term("USD/Mtok", "a million input tokens: the chip time that prefill takes"),
     "usd_per_mtok_total": Term("USD/Mtok", "a million input and output tokens together: all chip time"),
     "power_w_per_chip": Term("W", "mean power of a chip while serving, capped at its limit"),
-    "energy_j_per_output_token": Term("J", "energy of the chips over output tokens, prefill included"),
+    "energy_j_per_output_token": Term(
+        "J", "energy of the chips over output tokens, prefill and idle paid hours included"
+    ),
     "facility_energy_j_per_output_token": Term("J", "the same at the meter: servers and cooling included"),
-    "energy_j_per_token": Term("J", "energy of the chips over input and output tokens"),
+    "energy_j_per_token": Term("J", "the same over input and output tokens"),
     "gco2e_per_mtok_operational": Term(
         "gCO2e/Mtok", "electricity at the meter, per million input and output tokens"
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tokenroof.catalog.core import OperandKind
 from tokenroof.deploy.core import OpRow, Phase
+from tokenroof.deploy.provenance import Power
 from tokenroof.graph.core import Collective, Num, Op
 from tokenroof.perf.core import Machine, OpTime, StepTime
 from tokenroof.perf.peaks import peak_name
@@ -48,7 +49,15 @@ class LazyPhases(Mapping[str, Phase]):
         return len(self._makers)
 
 
-def phase(name: str, timed: StepTime, machine: Machine, *, chips: int) -> Phase:
+def phase(
+    name: str,
+    timed: StepTime,
+    machine: Machine,
+    *,
+    power: Power | None,
+    working_chips: float,
+    idle_chips: float,
+) -> Phase:
     """What one phase does and where its time goes.
 
     Parameters
@@ -59,8 +68,12 @@ def phase(name: str, timed: StepTime, machine: Machine, *, chips: int) -> Phase:
         One step, or several of them as arrays (the chunks of a prompt), which are added up.
     machine : Machine
         The chip it ran on.
-    chips : int
-        Chips of the replica, for the energy.
+    power : Power or None
+        Of one chip; None leaves energy out.
+    working_chips : float
+        Chips that do what one chip does in all stages together (the operators' counts cover them all).
+    idle_chips : float
+        Chips whose static power is counted for all the time.
 
     Returns
     -------
@@ -91,13 +104,18 @@ def phase(name: str, timed: StepTime, machine: Machine, *, chips: int) -> Phase:
         ops=tuple(rows),
         mfu_fraction=ideal_compute_s / time_s,
         mbu_fraction=max(ideal_tier_s.values(), default=0.0) / time_s,
-        energy_j=dynamic_energy_j(timed) * chips + float(machine.idle_w) * time_s * chips,
+        energy_j=_energy_j(rows, time_s, power, working_chips, idle_chips),
     )
 
 
-def dynamic_energy_j(timed: StepTime) -> float:
-    """Energy of arithmetic, memory and wires on one chip, idle power left out. [J]"""
-    return sum(_total(item.energy_j, timed.time_s) for item in timed.ops)
+def _energy_j(
+    rows: Iterable[OpRow], time_s: float, power: Power | None, working_chips: float, idle_chips: float
+) -> float | None:
+    if power is None:
+        return None
+    dynamic_j = sum(row.energy_j for row in rows if row.energy_j is not None)
+    drawn_j = dynamic_j * working_chips + power.idle_w * time_s * idle_chips
+    return min(drawn_j, power.tdp_w * time_s * idle_chips)
 
 
 def _total(value: Num, like: Num = 0.0) -> float:
@@ -144,7 +162,7 @@ def _row(item: OpTime, machine: Machine, limit: str, phase_s: float) -> OpRow:
         intensity_flop_per_byte=flop / moved if moved else 0.0,
         achieved_flop_per_s=flop / time_s if time_s else 0.0,
         peak_flop_per_s=float(machine.peak_flop_per_s[peak_name(op, machine)]),
-        energy_j=_total(item.energy_j),
+        energy_j=None if item.energy_j is None else _total(item.energy_j, item.time_s),
     )
 
 
