@@ -35,6 +35,7 @@ COLUMNS = list(HEADER)
 STARTS = 3
 TRAINING_ROWS = 900
 NEVER = 1e9
+QUANTISED = ("fp8", "fp8_block", "nvfp4", "sq")  # activations pass through a kernel of their own
 
 Bounds = tuple[float, float, float]  # start, low, high
 CACHED: dict[str, Bounds] = {"cached_speedup": (3, 1, 10), "cached_scale": (0.8, 0.2, 3)}
@@ -69,6 +70,7 @@ FREE: dict[str, dict[str, Bounds]] = {
         "fill_fraction": (0.4, 0.02, 2),
         "step_s": (2e-7, 1e-9, 2e-6),
         "ragged_fraction": (0.05, 1e-3, 0.8),
+        "quantise_fraction": (0.6, 0.1, 1.0),
     },
     "attention_decode": {**DECODE, **CACHED, "ungrouped_cost": (1.5, 0.05, 300)},
     "attention_prefill": {**PREFILL, **CACHED, "kv_passes": (1, 0.2, 20)},
@@ -116,7 +118,8 @@ def choices(table: str, key: tuple[str, ...]) -> Iterator[dict[str, float]]:
     one_kernel = {"max_rows": NEVER, "least_rows": 1.0, "ungrouped_cost": 1.0}
     if table == "gemm":
         for ways, power in product((1.0, 4.0, 8.0), (2.0, 4.0, 8.0)):
-            yield {"split_ways": ways, "sharpness": power, "quantise_fraction": 0.6}
+            chosen = {"split_ways": ways, "sharpness": power}
+            yield chosen if key[2] in QUANTISED else {**chosen, "quantise_fraction": 0.6}
     elif table == "attention_decode":
         yield from ({"min_rows": rows, **one_kernel} for rows in (1.0, 16.0, 32.0))
         if key[1] == "trtllm":  # its grouped kernel takes up to 32 queries per key-value head
