@@ -14,6 +14,7 @@ from tokenroof.api.inputs import (
     EngineLike,
     ModelLike,
     optional_whole,
+    positive,
     precision,
     resolve_chip,
     resolve_chips,
@@ -49,6 +50,7 @@ class Options(TypedDict, total=False):
     weights: str | None
     kv: str | None
     engine: EngineLike
+    expert_load_factor: float
     price: str | float
     region: str
     utilisation: float
@@ -78,6 +80,7 @@ def estimate(
     weights: str | None = None,
     kv: str | None = None,
     engine: EngineLike = "vllm",
+    expert_load_factor: float = 1.0,
     price: str | float = "cloud",
     region: str = "us",
     utilisation: float = 1.0,
@@ -112,6 +115,8 @@ def estimate(
         the model's config says.
     engine : str or Engine
         "vllm", "sglang", "trtllm" or "generic".
+    expert_load_factor : float
+        Routed tokens of the busiest expert parallel rank over the mean, 1 or more.
     price : str or float
         How a chip-hour is paid ("cloud", "cloud_low", "own_hyperscaler", "rent_3yr", "tco", ...), or what
         it costs. [USD/h]
@@ -166,15 +171,18 @@ def estimate(
     whole("batch times replicas", (per_replica or 1) * copies[0], most=MOST_SEQUENCES)
     first_tp = optional_whole("prefill_tp", prefill_tp, most=MOST_WAYS)
     money = spending(price=price, region=region, utilisation=utilisation, pue=pue, capex_usd=capex_usd)
+    load_factor = positive("expert_load_factor", expert_load_factor)
     served, runs = resolve_model(found, model), resolve_engine(found, engine)
     formats = precision(served, weights, kv)
     if prefill_chip is None and (first_tp is not None or copies[1] != 1):
         raise InputError("prefill_tp and prefill_replicas need prefill_chip. Name the chip that prefills.")
+    at_replica = per_replica if at_once is None else -(-at_once // copies[0])
     apart = resolve_chip(found, prefill_chip) if prefill_chip is not None else None
 
     def pool(which: Role, where: ChipLike, asked: dict[str, int | None], copies: int) -> Pool:
         on = resolve_chip(found, where)
-        parallel: Parallel = sharding(on, runs, served, formats, shape, asked)
+        wanted = None if which is Role.PREFILL else at_replica
+        parallel: Parallel = sharding(on, runs, served, formats, shape, asked, wanted)
         return Pool(chip=on, engine=runs, parallel=parallel, role=which, replicas=copies)
 
     rows: list[Estimate] = []
@@ -182,7 +190,9 @@ def estimate(
         pools = [pool(Role.BOTH if apart is None else Role.DECODE, each, ways, copies[0])]
         if apart is not None:
             pools.insert(0, pool(Role.PREFILL, apart, {"tp": first_tp}, copies[1]))
-        deployment = Deployment(model=served, precision=formats, pools=tuple(pools))
+        deployment = Deployment(
+            model=served, precision=formats, pools=tuple(pools), expert_load_factor=load_factor
+        )
         row = closed_form(
             deployment, shape, catalog=found, concurrency=at_once, batch=per_replica, spending=money
         )
@@ -250,9 +260,14 @@ def batch_sweep(
     served = resolve_model(found, model)
     rows: list[Estimate] = []
     for each in resolve_chips(found, chip):
-        first = estimate(served, each, batch=1, **options)[0]
-        asked = batches if batches is not None else _powers(first)
-        rows += (estimate(served, each, batch=size, **options)[0] for size in asked)
+        # One layout for all batches: the one that is chosen when none is asked for.
+        first = estimate(served, each, **options)[0]
+        parallel = first.deployment.pools[-1].parallel
+        laid: Options = {**options, "tp": parallel.tp, "pp": parallel.pp}
+        notes = tuple(note for note in first.assumptions if note.startswith("layout: "))
+        for size in batches if batches is not None else _powers(first):
+            row = estimate(served, each, batch=size, **laid)[0]
+            rows.append(replace(row, assumptions=tuple(dict.fromkeys((*row.assumptions, *notes)))))
     return Answer(tuple(replace(row, label="") for row in rows))
 
 

@@ -247,15 +247,16 @@ def sharding(
     formats: Precision,
     shape: RequestShape,
     ways: Mapping[str, int | None],
+    sequences: int | None = None,
 ) -> Parallel:
     """The asked ways; what is left open is chosen.
 
     Without any, tensor (and, if it must be, pipeline) parallelism over the fewest chips that hold the
-    model and a working set of sequences. With some of them, ``tp`` is chosen so, unless ``dp`` or ``cp``
-    spread the model already; the rest is 1.
+    model and the ``sequences`` asked for at once, or a working set of them. With some of the ways,
+    ``tp`` is chosen so, unless ``dp`` or ``cp`` spread the model already; the rest is 1.
     """
     given = {name: count for name, count in ways.items() if count is not None}
     if "tp" in given or given.keys() & {"dp", "cp"}:
         return Parallel(**given)
-    chosen = default_parallel(chip, engine, model, formats, shape)
+    chosen = default_parallel(chip, engine, model, formats, shape, sequences)
     return replace(chosen, **given)

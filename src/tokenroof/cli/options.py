@@ -79,6 +79,14 @@ Kv = Annotated[
 Engine = Annotated[
     str, typer.Option("--engine", help="vllm, sglang, trtllm or generic.", rich_help_panel=_FORMAT)
 ]
+ExpertLoadFactor = Annotated[
+    float,
+    typer.Option(
+        "--expert-load-factor",
+        help="Routed tokens of the busiest expert rank over the mean, 1 or more.",
+        rich_help_panel=_LOAD,
+    ),
+]
 
 Price = Annotated[
     str,

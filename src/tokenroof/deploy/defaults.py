@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from tokenroof.catalog.core import Chip, Engine
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.deploy.capacity import capacity, memory_problem
 from tokenroof.deploy.core import Pool
 from tokenroof.deploy.legality import domain_size, layout_problem
+from tokenroof.deploy.provenance import Hardware
 from tokenroof.graph.core import Parallel
 from tokenroof.workload.core import RequestShape
 
@@ -17,6 +19,9 @@ DEFAULT_CONCURRENCY = 64
 
 WANTED_SEQUENCES = 16
 """Sequences that a default sharding should be able to hold."""
+
+STAGES = (2, 4, 8, 16, 32, 64)
+"""Pipeline stages that are tried when one tensor parallel group is too small."""
 
 
 def sizes(chip: Chip) -> Iterator[int]:
@@ -30,33 +35,65 @@ def sizes(chip: Chip) -> Iterator[int]:
 
 
 def default_parallel(
-    chip: Chip, engine: Engine, model: ModelSpec, precision: Precision, shape: RequestShape
+    chip: Chip,
+    engine: Engine,
+    model: ModelSpec,
+    precision: Precision,
+    shape: RequestShape,
+    sequences: int | None = None,
 ) -> Parallel:
-    """Tensor parallelism over the fewest chips that hold the model and a working set of sequences.
+    """Tensor parallelism over the fewest chips that hold the model and the asked sequences.
 
-    The smallest legal power of two (up to the scale-up domain) whose cache holds 16 sequences of the
-    asked lengths; else the smallest that holds at least one; else pipeline stages of the largest
-    legal tensor parallel group until it fits, up to 64 stages; else the largest group, which the
-    estimate then reports as infeasible.
+    Parameters
+    ----------
+    chip, engine, model, precision, shape : Chip, Engine, ModelSpec, Precision, RequestShape
+        What runs on what; asked again with the same, the answer comes from memory.
+    sequences : int, optional
+        Sequences of the asked lengths that one replica is to hold at once.
+
+    Returns
+    -------
+    Parallel
+        The smallest legal power of two (up to the scale-up domain) that holds so many, else pipeline
+        stages of the largest legal tensor parallel group, up to 64. When not asked for any, or nothing
+        holds so many: the smallest power of two that holds 16, else one sequence; else the fewest
+        stages that hold one; else the largest group, which the estimate then reports as infeasible.
     """
-    legal = [
-        pool
-        for pool in (Pool(chip=chip, engine=engine, parallel=Parallel(tp=size)) for size in sizes(chip))
-        if layout_problem(pool, model, precision) is None
-    ]
-    holding = [(capacity(pool, model, precision, shape).max_batch, pool.parallel) for pool in legal]
-    for wanted in (WANTED_SEQUENCES, 1):
-        for held, parallel in holding:
-            if held >= wanted:
-                return parallel
-    largest = legal[-1].parallel if legal else Parallel()
-    if chip.scale_out is not None:
-        for stages in (2, 4, 8, 16, 32, 64):
-            staged = Parallel(tp=largest.tp, pp=stages)
-            pool = Pool(chip=chip, engine=engine, parallel=staged)
-            if layout_problem(pool, model, precision) is None and fits(pool, model, precision, shape):
-                return staged
-    return largest
+    return _fewest(Hardware(chip, engine), model, precision, shape, sequences)
+
+
+@lru_cache(maxsize=1024)
+def _fewest(
+    hardware: Hardware,
+    model: ModelSpec,
+    precision: Precision,
+    shape: RequestShape,
+    sequences: int | None,
+) -> Parallel:
+    chip = hardware.chip
+
+    def legal(layouts: Iterable[Parallel]) -> list[tuple[int, Parallel]]:
+        """Sequences held, and the layout; 0 where the weights do not fit."""
+        pools = (Pool(chip=chip, engine=hardware.engine, parallel=layout) for layout in layouts)
+        return [
+            (held(pool, model, precision, shape), pool.parallel)
+            for pool in pools
+            if layout_problem(pool, model, precision) is None
+        ]
+
+    flat = legal(Parallel(tp=size) for size in sizes(chip))
+    largest = flat[-1][1] if flat else Parallel()
+    stages = STAGES if chip.scale_out is not None else ()
+    staged = legal(Parallel(tp=largest.tp, pp=count) for count in stages)
+    wishes = [(sequences, flat + staged)] if sequences is not None else []
+    wishes += [(WANTED_SEQUENCES, flat), (1, flat), (1, staged)]
+    found = (layout for wanted, layouts in wishes for most, layout in layouts if most >= wanted)
+    return next(found, largest)
+
+
+def held(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape) -> int:
+    """Sequences that a replica holds; 0 when it does not even hold the weights."""
+    return capacity(pool, model, precision, shape).max_batch if fits(pool, model, precision, shape) else 0
 
 
 def fits(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape) -> bool:
@@ -64,9 +101,9 @@ def fits(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape
     return memory_problem(pool, model, precision, shape) is None
 
 
-def default_concurrency(held: int, engine: Engine, ranks: int) -> int:
+def default_concurrency(most: int, engine: Engine, ranks: int) -> int:
     """Sequences of one replica when none are asked for: 64, or what the cache or the engine allows."""
-    return max(1, min(DEFAULT_CONCURRENCY, held, engine.max_num_seqs * ranks))
+    return max(1, min(DEFAULT_CONCURRENCY, most, engine.max_num_seqs * ranks))
 
 
 def nearest_fit(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape) -> str:
