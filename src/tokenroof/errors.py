@@ -75,6 +75,3 @@ class UnknownNameError(InputError):
             else f"Known: {', '.join(names)}."
         )
         super().__init__(f"unknown {kind} {given!r}. {hint}{known_names}")
-        self.kind = kind
-        self.given = given
-        self.near = tuple(near)

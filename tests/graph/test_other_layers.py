@@ -98,7 +98,6 @@ def test_compressed_layers_see_a_window_and_entries():
     """DeepSeek-V4-Flash: windows of 128, all entries of ratio 128, 512 chosen entries of ratio 4."""
     found = every(ops("deepseek-v4-flash", decode_batch(2, 65_535), WIDE), "attn.decode")
     assert {op.context_tokens for op in found} == {2 * 128, 2 * (128 + 512), 2 * (128 + 512)}
-    assert {op.latent_dim for op in found} == {512}
     scores = every(ops("deepseek-v4-flash", decode_batch(2, 65_535), WIDE), "index.decode")
     assert {op.pairs for op in scores} == {2 * 65_536 // 4}
 

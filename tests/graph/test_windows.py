@@ -5,7 +5,7 @@ from graph_helpers import every, ops
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenroof.graph.core import decode_batch, prefill_batch
+from tokenroof.graph.core import causal_pairs, decode_batch, prefill_batch
 from tokenroof.graph.spans import decode_keys, decode_pairs, prefill_pairs, prefill_past
 
 lengths = st.integers(0, 300)
@@ -62,3 +62,9 @@ def test_a_window_of_everything_changes_nothing(context):
     batch = decode_batch(3, context)
     assert decode_pairs(batch, 10**6) == decode_pairs(batch)
     assert decode_keys(batch, 10**6) == decode_keys(batch)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_causal_pairs_are_counted_one_query_at_a_time(new, past):
+    assert causal_pairs(new, past) == sum(past + i + 1 for i in range(new))
+    assert prefill_batch(3, new, past_tokens=past).prefill_pairs == 3 * causal_pairs(new, past)

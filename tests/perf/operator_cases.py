@@ -117,8 +117,6 @@ def mla_decode(seqs, context, heads=16, kv_dtype="bf16") -> MlaDecode:
         seqs=seqs,
         context_tokens=seqs * context,
         heads=heads,
-        latent_dim=512,
-        rope_dim=64,
         kv_dtype=kv_dtype,
     )
 

@@ -121,8 +121,6 @@ def _decode(layer: CompressedAttention, count: int, step: Step) -> list[Op]:
         seqs=batch.decode_seqs,
         context_tokens=keys,
         heads=heads,
-        latent_dim=layer.kv_dim,
-        rope_dim=0,
         kv_dtype=step.precision.kv,
         query_tokens=batch.decode_tokens,
     )

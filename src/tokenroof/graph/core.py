@@ -117,6 +117,17 @@ class Batch:
         return self.decode_seqs * self.decode_tokens + self.prefill_logits
 
 
+def causal_pairs(new_tokens: Int, past_tokens: Int = 0) -> Int:
+    """Query-key pairs of one chunk when a query sees what precedes it and itself.
+
+    Parameters
+    ----------
+    new_tokens, past_tokens : Int
+        Query tokens of the chunk, and tokens before it.
+    """
+    return new_tokens * past_tokens + new_tokens * (new_tokens + 1) // 2
+
+
 def decode_batch(seqs: Int, context_tokens: Int, *, tokens: int = 1) -> Batch:
     """A pure decode step: ``seqs`` sequences of ``context_tokens`` cached tokens each."""
     return Batch(decode_seqs=seqs, decode_context_tokens=seqs * context_tokens, decode_tokens=tokens)
@@ -128,7 +139,7 @@ def prefill_batch(seqs: Int, new_tokens: Int, *, past_tokens: Int = 0) -> Batch:
         prefill_seqs=seqs,
         prefill_tokens=seqs * new_tokens,
         prefill_past_tokens=seqs * past_tokens,
-        prefill_pairs=seqs * (new_tokens * past_tokens + new_tokens * (new_tokens + 1) // 2),
+        prefill_pairs=seqs * causal_pairs(new_tokens, past_tokens),
         prefill_logits=seqs,
     )
 
@@ -150,26 +161,6 @@ class Work:
     kv_bytes: Int = 0
     state_bytes: Int = 0
     activation_bytes: Int = 0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(
-            flop=self.flop + other.flop,
-            weights_bytes=self.weights_bytes + other.weights_bytes,
-            kv_bytes=self.kv_bytes + other.kv_bytes,
-            state_bytes=self.state_bytes + other.state_bytes,
-            activation_bytes=self.activation_bytes + other.activation_bytes,
-        )
-
-    def __mul__(self, times: int) -> Work:
-        return Work(
-            flop=self.flop * times,
-            weights_bytes=self.weights_bytes * times,
-            kv_bytes=self.kv_bytes * times,
-            state_bytes=self.state_bytes * times,
-            activation_bytes=self.activation_bytes * times,
-        )
-
-    __rmul__ = __mul__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,8 +241,6 @@ class MlaDecode(Op):
     seqs: Int
     context_tokens: Int
     heads: int
-    latent_dim: int
-    rope_dim: int
     kv_dtype: str
     query_tokens: int = 1
 
@@ -345,6 +334,3 @@ class Collective(Op):
     message_bytes: Int
     group: int
     stride: int = 1
-
-
-Operators: TypeAlias = "list[Any]"

@@ -9,7 +9,7 @@ and values of what came before, as a decode with many query tokens; without, it 
 from __future__ import annotations
 
 from tokenroof.catalog.model import ModelSpec
-from tokenroof.graph.core import Batch, Int, decode_batch
+from tokenroof.graph.core import Batch, Int, causal_pairs, decode_batch
 
 
 def generation_batch(model: ModelSpec, seqs: Int, context_tokens: Int) -> Batch:
@@ -39,7 +39,7 @@ def generation_batch(model: ModelSpec, seqs: Int, context_tokens: Int) -> Batch:
     return Batch(
         prefill_seqs=seqs,
         prefill_tokens=seqs * new,
-        prefill_pairs=seqs * (new * (new + 1) // 2),
+        prefill_pairs=seqs * causal_pairs(new),
         prefill_logits=seqs * block,
     )
 

@@ -108,8 +108,6 @@ def _decode(layer: MlaAttention, count: int, step: Step) -> list[Op]:
         seqs=batch.decode_seqs,
         context_tokens=keys,
         heads=heads,
-        latent_dim=latent,
-        rope_dim=layer.qk_rope_head_dim,
         kv_dtype=step.precision.kv,
         query_tokens=batch.decode_tokens,
     )

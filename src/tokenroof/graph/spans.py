@@ -7,7 +7,7 @@ otherwise (``min`` is concave), reached most closely when all or no contexts exc
 
 from __future__ import annotations
 
-from tokenroof.graph.core import Batch, Int
+from tokenroof.graph.core import Batch, Int, causal_pairs
 from tokenroof.graph.ints import ceil_div, floor_div, high, low
 
 
@@ -46,7 +46,7 @@ def decode_pairs(batch: Batch, window: int | None = None, *, causal: bool = True
     all of them when not ``causal``.
     """
     seqs, tokens = batch.decode_seqs, batch.decode_tokens
-    inside = tokens * (tokens + 1) // 2 if causal else tokens * tokens
+    inside = causal_pairs(tokens) if causal else tokens * tokens
     pairs = tokens * batch.decode_context_tokens + seqs * inside
     return windowed_pairs(pairs, seqs * tokens, batch.decode_context_tokens, seqs, window)
 
