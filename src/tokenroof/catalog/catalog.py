@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenroof.catalog import build
 from tokenroof.catalog.core import Chip, Economics, Engine, Node, Quantity, Row, Source
+from tokenroof.catalog.efficiency import OpEfficiency, read
+from tokenroof.catalog.efficiency import load as load_efficiencies
 from tokenroof.catalog.files import nearest, normal_name, read_mapping
 from tokenroof.catalog.layers import YAML_SUFFIXES, Kind, Layers
 from tokenroof.catalog.model import ModelSpec
@@ -244,7 +247,13 @@ class Catalog:
                 self._layers.resolve(Kind.CHIP, chip.relative)
             except UnknownNameError as error:
                 raise CatalogError(f"{path}: {name}.relative: {error}") from None
-        return chip
+        return replace(chip, efficiencies=self._efficiencies)
+
+    @cached_property
+    def _efficiencies(self) -> tuple[OpEfficiency, ...]:
+        """Fitted forms when the user adds some, the last directory's first; empty when nobody does."""
+        own = tuple(row for directory in self.directories[:0:-1] for row in read(directory))
+        return (*own, *load_efficiencies()) if own else ()
 
     def _chip_fields(self, name: str, path: Path, layer: int, chain: tuple[str, ...]) -> dict[str, Any]:
         """The fields of a chip file, laid over everything it extends.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from tokenroof.catalog.efficiency import OpEfficiency
+
 
 class Claim(StrEnum):
     """How a number is known, from the firmest to the loosest."""
@@ -80,14 +82,15 @@ class MemoryTier:
     read_latency_s : Quantity or None
         Latency of one random access. [s]
     page_bytes : int or None
-        Smallest read. [bytes]
+        Smallest read. A figure of the technology: weights and caches are read in runs far longer than
+        a page, so that no time depends on it yet. [bytes]
     outstanding_bytes : float or None
         Bytes that can be in flight; caps bandwidth at ``outstanding/latency`` (Little's law). [bytes]
     energy_j_per_byte : Quantity
         Energy of moving one byte to the compute units. [J/byte]
     near_compute : bool
-        Compute sits at this memory (PNM): attention over operands that live here does not cross
-        the chip's main interface.
+        Compute sits at this memory (PNM): bandwidth and energy are those inside it, for every operand
+        placed here. What crosses the chip's main interface is not modelled; answers say so.
     """
 
     name: str
@@ -185,6 +188,8 @@ class Chip:
         Foundry process of the compute die.
     boost_clock_hz : Quantity or None
         Highest advertised clock. [Hz]
+    efficiencies : tuple of OpEfficiency
+        Fitted forms in order of precedence, the user's before the shipped ones; empty = the shipped ones.
     on_chip : mapping of str to Quantity
         On-chip memories by field name with unit suffix ("l2_bytes", "smem_per_sm_bytes", ...).
     projection : bool
@@ -217,6 +222,7 @@ class Chip:
     on_chip: Mapping[str, Quantity] = field(default_factory=dict)
     projection: bool = False
     notes: tuple[str, ...] = ()
+    efficiencies: tuple[OpEfficiency, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

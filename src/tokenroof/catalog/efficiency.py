@@ -93,7 +93,8 @@ def load(directories: Sequence[Path] = ()) -> tuple[OpEfficiency, ...]:
     Parameters
     ----------
     directories : sequence of Path
-        Catalog directories whose ``efficiency/*.csv`` are read before the shipped ones.
+        Catalog directories whose ``efficiency/*.csv`` are read before the shipped ones, the first one
+        first.
 
     Returns
     -------
@@ -105,10 +106,12 @@ def load(directories: Sequence[Path] = ()) -> tuple[OpEfficiency, ...]:
     CatalogError
         A file is malformed; the message names file, line and field.
     """
-    rows: list[OpEfficiency] = []
-    for directory in directories:
-        rows += _read_directory(directory / "efficiency")
-    return (*rows, *_shipped())
+    return (*(row for directory in directories for row in read(directory)), *_shipped())
+
+
+def read(directory: Path) -> tuple[OpEfficiency, ...]:
+    """The fitted forms of one catalog directory: those of its ``efficiency/*.csv``."""
+    return tuple(_read_directory(directory / "efficiency"))
 
 
 @functools.cache

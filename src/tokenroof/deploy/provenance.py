@@ -36,7 +36,7 @@ def machine_of(pool: Pool) -> Machine:
 
 @lru_cache(maxsize=256)
 def _machine(key: Hardware) -> Machine:
-    return build_machine(key.chip, key.engine)
+    return build_machine(key.chip, key.engine, efficiencies=key.chip.efficiencies or None)
 
 
 class Power(NamedTuple):
