@@ -17,7 +17,9 @@ from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.errors import InputError
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Parallel, decode_batch, prefill_batch
+from tokenroof.perf.compile import Samples
 from tokenroof.perf.core import Machine
+from tokenroof.perf.energy import whole_energy_j
 from tokenroof.perf.step import step_time
 from tokenroof.perf.table import StepTable
 
@@ -54,7 +56,7 @@ def design_points(
     -------
     dict of str to FloatArray
         "decode_step_s", "decode_energy_j", "prefill_s", "prefill_energy_j", each (num_points,);
-        energies are of one chip, idle power included.
+        energies are of one chip, static power included, nan when its power is unknown.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def design_points(
         ):
             timed = step_time(step_ops(model, precision, parallel, work), part)
             out["decode_step_s" if phase == "decode" else "prefill_s"][block] = timed.time_s
-            out[f"{phase}_energy_j"][block] = timed.energy_j
+            out[f"{phase}_energy_j"][block] = np.nan if timed.energy_j is None else timed.energy_j
     return out
 
 
@@ -103,13 +105,17 @@ def table_points(
     seqs, context, prompt = _points(batch, context_tokens, prompt_tokens)
     decode = table.evaluate(decode_batch(seqs, context))
     prefill = table.evaluate(prefill_batch(np.ones_like(prompt), prompt))
-    idle_w = float(table.machine.idle_w)
     return {
         "decode_step_s": decode.time_s,
-        "decode_energy_j": decode.energy_j + idle_w * decode.time_s,
+        "decode_energy_j": _whole_j(decode, table.machine),
         "prefill_s": prefill.time_s,
-        "prefill_energy_j": prefill.energy_j + idle_w * prefill.time_s,
+        "prefill_energy_j": _whole_j(prefill, table.machine),
     }
+
+
+def _whole_j(samples: Samples, machine: Machine) -> FloatArray:
+    whole_j = whole_energy_j(samples.energy_j, machine, samples.time_s)
+    return np.broadcast_to(np.nan if whole_j is None else whole_j, samples.time_s.shape)
 
 
 def _points(

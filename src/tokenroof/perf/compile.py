@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -63,7 +64,7 @@ class Samples(NamedTuple):
     time_s : FloatArray
         Exposed time. [s]
     energy_j : FloatArray
-        Energy of arithmetic, memory and wires on one chip. [J]
+        Energy of arithmetic, memory and wires on one chip; nan when its power is unknown. [J]
     compute_s : FloatArray
         Arithmetic at the peaks of its compute dtypes: what a perfect chip would need. [s]
     """
@@ -124,7 +125,7 @@ def sample(subject: Subject, section: str, **fields: IntArray) -> Samples:
         if found == section:
             timed = op_time(op, subject.machine)
             time_s += timed.time_s
-            energy_j += timed.energy_j
+            energy_j += math.nan if timed.energy_j is None else timed.energy_j
             peak = subject.machine.peak_flop_per_s[peak_name(op, subject.machine)]
             compute_s += op.work.flop * (op.count / float(peak))
     return Samples(time_s[1:], energy_j[1:], compute_s[1:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tokenroof.catalog.core import OperandKind
 from tokenroof.catalog.efficiency import EfficiencySet
@@ -62,10 +62,10 @@ class Machine:
         Fabrics.
     efficiency : EfficiencySet
         Achieved fractions by operator and dtype, and how they were obtained.
-    idle_w, tdp_w : Num
-        Static power and the limit. [W]
-    energy_j_per_flop : mapping of str to Num
-        Dynamic energy of one flop by compute dtype. [J/flop]
+    idle_w, tdp_w : Num or None
+        Static power and the limit; None when no power figure is known. [W]
+    energy_j_per_flop : mapping of str to Num, or None
+        Dynamic energy of one flop by compute dtype; None when no power figure is known. [J/flop]
     step_overhead_s : Num
         Host time per engine step. [s]
     exposed_collective_fraction : Num
@@ -83,9 +83,9 @@ class Machine:
     scale_up: Net | None
     scale_out: Net | None
     efficiency: EfficiencySet
-    idle_w: Num
-    tdp_w: Num
-    energy_j_per_flop: Mapping[str, Num]
+    idle_w: Num | None
+    tdp_w: Num | None
+    energy_j_per_flop: Mapping[str, Num] | None
     step_overhead_s: Num
     exposed_collective_fraction: Num
     assumptions: tuple[str, ...] = ()
@@ -114,8 +114,8 @@ class OpTime:
         What wires alone would take, by fabric name. [s]
     latency_s : Num
         Launch floors and hop latencies. [s]
-    energy_j : Num
-        Dynamic energy on one chip. [J]
+    energy_j : Num or None
+        Dynamic energy on one chip; None when its power is unknown. [J]
     """
 
     op: Op
@@ -124,7 +124,7 @@ class OpTime:
     memory_s: Mapping[str, Num]
     network_s: Mapping[str, Num]
     latency_s: Num
-    energy_j: Num
+    energy_j: Num | None
 
     def limits(self) -> dict[str, Num]:
         """Seconds by limiting resource: "compute", "memory:<tier>", "network:<fabric>", "latency"."""
@@ -138,10 +138,11 @@ class OpTime:
 class StepTime:
     """One engine step: its operators and the host's share.
 
-    ``time_s`` is the sum of the operators' exposed times plus ``overhead_s``.
+    ``time_s`` is the sum of the operators' exposed times plus ``overhead_s``; ``energy_j`` is None when
+    the chip's power is unknown.
     """
 
     ops: tuple[OpTime, ...]
     overhead_s: Num
     time_s: Num
-    energy_j: Num = field(default=0.0)
+    energy_j: Num | None = None

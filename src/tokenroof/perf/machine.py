@@ -10,12 +10,8 @@ from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.errors import InputError
 from tokenroof.perf.borrow import choose_rows, shipped_rows
 from tokenroof.perf.core import Machine, Net, Tier
+from tokenroof.perf.energy import power_shares
 from tokenroof.perf.lowprec import with_wide_peak
-
-# Static 30 %, compute 40 %, memory 20 %, network 10 % of the board power at full load: default of
-# GenZ-LLM-Analyzer (power.py), an assumption there and here.
-STATIC_POWER_SHARE = 0.30
-COMPUTE_POWER_SHARE = 0.40
 
 
 def build_machine(
@@ -37,6 +33,11 @@ def build_machine(
     Machine
         Rows borrowed from another chip are named in ``efficiency.borrowed``.
 
+    Notes
+    -----
+    The bandwidth of a near-compute tier is what its own arithmetic sees: operands that live there do
+    not cross the chip's main interface, and need no other treatment.
+
     Raises
     ------
     InputError
@@ -48,7 +49,8 @@ def build_machine(
         if efficiencies is None
         else choose_rows(chip.name, chip.relative, chip.family, engine.kernels, topology, efficiencies)
     )
-    tdp_w = chip.tdp_w.value if chip.tdp_w is not None else 0.0
+    tdp_w = _value(chip.tdp_w)
+    power = power_shares(chip.name, chip.relative, chip.family, efficiencies)
     peaks, missing_peak = with_wide_peak({name: peak.value for name, peak in chip.peak_flop_per_s.items()})
     return Machine(
         name=chip.name,
@@ -60,12 +62,16 @@ def build_machine(
         scale_up=fabric_net(chip.scale_up),
         scale_out=fabric_net(chip.scale_out),
         efficiency=chosen,
-        idle_w=tdp_w * STATIC_POWER_SHARE,
+        idle_w=None if tdp_w is None else tdp_w * power.static_share,
         tdp_w=tdp_w,
-        energy_j_per_flop={name: COMPUTE_POWER_SHARE * tdp_w / peak for name, peak in peaks.items()},
+        energy_j_per_flop=(
+            None
+            if tdp_w is None
+            else {name: power.compute_share * tdp_w / peak for name, peak in peaks.items()}
+        ),
         step_overhead_s=engine.step_overhead_s.value,
         exposed_collective_fraction=engine.exposed_collective_fraction.value,
-        assumptions=(missing_peak,) if missing_peak else (),
+        assumptions=tuple(said for said in (missing_peak, power.note if tdp_w is not None else "") if said),
     )
 
 

@@ -16,6 +16,7 @@ from tokenroof.catalog.core import OperandKind
 from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.graph.core import Int, Num, Op, Work
 from tokenroof.perf.core import Machine, OpTime
+from tokenroof.perf.energy import dynamic_energy_j
 
 # Numbers of an efficiency row that shape the traffic, before a formula sees its streaming time.
 TRAFFIC_PARAMETERS = ("activation_passes", "kv_passes", "cached_speedup", "cached_scale")
@@ -176,21 +177,6 @@ def time_parameters(row: OpEfficiency) -> dict[str, float]:
     return {name: value for name, value in row.parameters.items() if name not in TRAFFIC_PARAMETERS}
 
 
-def dynamic_energy_j(work: Work, machine: Machine, peak: str) -> Num:
-    """Energy of the arithmetic and of every byte through its tier; wires and idle power excluded. [J]"""
-    energy: Num = real(work.flop) * machine.energy_j_per_flop[peak]
-    for kind, moved_bytes in (
-        (OperandKind.WEIGHTS, work.weights_bytes),
-        (OperandKind.KV, work.kv_bytes),
-        (OperandKind.STATE, work.state_bytes),
-        (OperandKind.ACTIVATIONS, work.activation_bytes),
-    ):
-        if isinstance(moved_bytes, int) and moved_bytes == 0:
-            continue
-        energy = energy + moved_bytes * machine.tier(kind).energy_j_per_byte
-    return energy
-
-
 def finish(op: Op, machine: Machine, span: Span, streams: Mapping[str, Num], peak: str, live: Num) -> OpTime:
     """An operator's time for all its runs, by limiting resource.
 
@@ -217,6 +203,7 @@ def finish(op: Op, machine: Machine, span: Span, streams: Mapping[str, Num], pea
     runs: Num = op.count * _is_positive(live)
     ideal = upper(slowest_s(streams), 1e-300)
     stretch = span.memory_s / ideal * runs
+    energy_j = dynamic_energy_j(op.work, machine, peak, span.total_s)
     return OpTime(
         op=op,
         time_s=span.total_s * runs,
@@ -224,7 +211,7 @@ def finish(op: Op, machine: Machine, span: Span, streams: Mapping[str, Num], pea
         memory_s={name: took * stretch for name, took in streams.items()},
         network_s={},
         latency_s=span.latency_s * runs,
-        energy_j=dynamic_energy_j(op.work, machine, peak) * runs,
+        energy_j=None if energy_j is None else energy_j * runs,
     )
 
 

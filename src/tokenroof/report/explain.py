@@ -69,7 +69,7 @@ def phase_sentence(estimate: Estimate, phase: Phase) -> str:
     return (
         f"{what} takes {human(phase.time_s, 's')}. By limiting resource: {bounds}. Largest operators: {ops}. "
         f"It uses {share(phase.mfu_fraction)} of peak arithmetic and {share(phase.mbu_fraction)} of peak "
-        f"bandwidth, and {human(phase.energy_j, 'J')}."
+        f"bandwidth, and {human(phase.energy_j, 'J') if phase.energy_j is not None else 'unknown energy'}."
     )
 
 

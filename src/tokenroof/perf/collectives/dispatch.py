@@ -190,7 +190,7 @@ def collective_time(op: Collective, machine: Machine) -> OpTime:
         memory_s={},
         network_s=wires,
         latency_s=latency,
-        energy_j=energy,
+        energy_j=energy if machine.tdp_w is not None else None,
     )
 
 
