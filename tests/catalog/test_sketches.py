@@ -19,3 +19,10 @@ def test_products_near_memory_are_not_cut_into_the_tiles_of_a_gpu():
     chip = tr.load_catalog().chip("decode-pnm")
     assert chip.compute_units == 1
     assert any("assumption" in note for note in chip.notes)
+
+
+def test_what_is_left_out_near_memory_is_said():
+    near, far = tr.estimate("llama-3.1-8b", ["decode-pnm", "h200"], isl=100, osl=10, concurrency=1)
+    said = "pnm: bandwidth inside the memory serves every operand placed there"
+    assert any(said in text for text in near.assumptions)
+    assert not any("inside the memory" in text for text in far.assumptions)

@@ -13,6 +13,9 @@ from tokenroof.deploy.core import Pool
 from tokenroof.perf.core import Machine
 from tokenroof.perf.machine import build_machine
 
+SLOW_KERNEL_FRACTION = 0.3
+"""Part of the memory bandwidth below which a kernel is called slow in an answer's assumptions."""
+
 
 class Hardware:
     """A cache key that is the identity of a chip and an engine; both hold mappings and do not hash."""
@@ -120,8 +123,13 @@ def projections(pools: Iterable[Pool]) -> tuple[str, ...]:
 
 
 def borrowed(machine: Machine, seen: Iterable[tuple[str, str]]) -> tuple[str, ...]:
-    """What the machine assumes, and which efficiencies (operator class, dtype) were measured elsewhere."""
-    names = tuple(f"{op} {dtype} " for op, dtype in seen)
+    """What the machine assumes, and which efficiencies (operator class, dtype) are no good guide.
+
+    That is those that were measured elsewhere, and kernels that reach so little of the bandwidth that an
+    engine would rather run another.
+    """
+    keys = tuple(seen)
+    names = tuple(f"{op} {dtype} " for op, dtype in keys)
     return (
         *(f"{machine.name}: {sentence}" for sentence in machine.assumptions),
         *(
@@ -129,4 +137,20 @@ def borrowed(machine: Machine, seen: Iterable[tuple[str, str]]) -> tuple[str, ..
             for sentence in machine.efficiency.borrowed
             if sentence.startswith(names)
         ),
+        *_slow(machine, keys),
     )
+
+
+def _slow(machine: Machine, keys: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """One sentence per product of matrices whose kernel was measured far below the bandwidth."""
+    for op, dtype in keys:
+        if op not in ("gemm", "moe"):
+            continue
+        row = machine.efficiency.row(op, dtype)
+        fraction = row.parameters["memory_fraction"]
+        if fraction < SLOW_KERNEL_FRACTION:
+            yield (
+                f"efficiency: {op} {dtype} with {row.kernels} on {row.chip} was measured at "
+                f"{fraction:.0%} of the memory bandwidth ({row.kernel or row.form}); "
+                "another format may be faster"
+            )

@@ -36,7 +36,7 @@ def build_machine(
     Notes
     -----
     The bandwidth of a near-compute tier is what its own arithmetic sees: operands that live there do
-    not cross the chip's main interface, and need no other treatment.
+    not cross the chip's main interface, and what does cross it is not modelled; ``assumptions`` says so.
 
     Raises
     ------
@@ -71,7 +71,11 @@ def build_machine(
         ),
         step_overhead_s=engine.step_overhead_s.value,
         exposed_collective_fraction=engine.exposed_collective_fraction.value,
-        assumptions=tuple(said for said in (missing_peak, power.note if tdp_w is not None else "") if said),
+        assumptions=tuple(
+            said
+            for said in (missing_peak, power.note if tdp_w is not None else "", _near_compute(chip))
+            if said
+        ),
     )
 
 
@@ -97,6 +101,17 @@ def achievable_bandwidth_bytes_per_s(
     if outstanding_bytes is None or not read_latency_s:
         return bandwidth_bytes_per_s
     return min(bandwidth_bytes_per_s, outstanding_bytes / read_latency_s)
+
+
+def _near_compute(chip: Chip) -> str:
+    """What is left out where arithmetic sits at a memory; "" where none does."""
+    names = [tier.name for tier in chip.memory if tier.near_compute]
+    if not names:
+        return ""
+    return (
+        f"{' and '.join(names)}: bandwidth inside the memory serves every operand placed there; transfers over "
+        "the main interface are not modelled"
+    )
 
 
 def _tier(tier: MemoryTier) -> Tier:
