@@ -109,8 +109,8 @@ def _near_compute(chip: Chip) -> str:
     if not names:
         return ""
     return (
-        f"{' and '.join(names)}: bandwidth inside the memory serves every operand placed there; transfers over "
-        "the main interface are not modelled"
+        f"{' and '.join(names)}: bandwidth inside the memory serves every operand placed there; transfers "
+        "over the main interface are not modelled"
     )
 
 
