@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tokenroof.catalog.catalog import load
@@ -27,14 +29,39 @@ def test_every_chip_plan_and_region_has_a_basis() -> None:
         assert 1 < price < 10
 
 
-def test_cloud_is_the_median_or_the_middle() -> None:
-    h100, h200 = (CATALOG.chip(name) for name in ("h100", "h200"))
-    assert basis(ECONOMICS, h100).usd_per_chip_hour == h100.prices_usd_per_hour["cloud_median"].value
-    prices = h200.prices_usd_per_hour
-    middle = (prices["cloud_low"].value + prices["cloud_high"].value) / 2
-    found = basis(ECONOMICS, h200)
-    assert found.usd_per_chip_hour == pytest.approx(middle)
-    assert any("middle of low and high" in note for note in found.notes)
+@pytest.mark.parametrize(("name", "usd"), [("h100", 1.99), ("h200", 2.5), ("b200", 2.8), ("mi300x", 1.5)])
+def test_cloud_means_the_lowest_quote_for_every_chip(name: str, usd: float) -> None:
+    found = basis(ECONOMICS, CATALOG.chip(name))
+    assert found.usd_per_chip_hour == usd == CATALOG.chip(name).prices_usd_per_hour["cloud_low"].value
+    (said,) = [note for note in found.notes if "USD/h" in note]
+    assert f"{name} cloud_low {usd:g} USD/h" in said
+    assert f"cloud_high {CATALOG.chip(name).prices_usd_per_hour['cloud_high'].value:g}" in said
+
+
+def test_a_chip_without_a_lowest_quote_says_that_it_does_not_compare() -> None:
+    found = basis(ECONOMICS, CATALOG.chip("tpu-v6e"))
+    assert found.usd_per_chip_hour == CATALOG.chip("tpu-v6e").prices_usd_per_hour["cloud_median"].value
+    assert any("not like for like" in note for note in found.notes)
+    assert not any("like for like" in note for note in basis(ECONOMICS, CATALOG.chip("h100")).notes)
+
+
+def test_the_median_stays_a_plan() -> None:
+    h100 = CATALOG.chip("h100")
+    assert basis(ECONOMICS, h100, price="cloud_median").usd_per_chip_hour == 2.95
+    assert basis(ECONOMICS, CATALOG.chip("b200"), price="cloud_median").usd_per_chip_hour is None
+
+
+def test_embodied_estimates_follow_the_catalog() -> None:
+    groups = dict(ECONOMICS.groups)
+    rows = dict(groups["embodied"])
+    groups["embodied"] = {**rows, "h100": replace(rows["h100"], value=2 * rows["h100"].value)}
+    h200 = CATALOG.chip("h200")
+    before, after = basis(ECONOMICS, h200), basis(replace(ECONOMICS, groups=groups), h200)
+    assert after.embodied_kgco2e == pytest.approx(2 * before.embodied_kgco2e)
+    assert any(
+        f"from {before.embodied_low_kgco2e:.0f} to {before.embodied_high_kgco2e:.0f}" in n
+        for n in before.notes
+    )
 
 
 def test_owning_an_h100_from_its_parts() -> None:

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenroof.cost.money import annuity_fraction, blended_usd_per_mtok, phase_usd_per_mtok, tco, usd_per_mtok
-from tokenroof.cost.value import tokens_per_kgco2e, tokens_per_s_per_w, tokens_per_usd
 from tokenroof.errors import InputError
 
 positive = st.floats(min_value=1e-3, max_value=1e6)
@@ -95,9 +94,3 @@ def test_utilisation_is_a_fraction(utilisation: float) -> None:
 def test_capital_needs_a_rate_and_a_lifetime(rate: float, years: float) -> None:
     with pytest.raises(InputError, match="years must be positive"):
         annuity_fraction(rate, years)
-
-
-def test_performance_per_dollar_watt_and_kilogram() -> None:
-    assert tokens_per_usd(tokens_per_s=1000.0, usd_per_hour=3.6) == pytest.approx(1e6)
-    assert tokens_per_s_per_w(tokens_per_s=1000.0, power_w=500.0) == 2.0
-    assert tokens_per_kgco2e(tokens_per_s=1000.0, kgco2e_per_s=1e-4) == pytest.approx(1e7)

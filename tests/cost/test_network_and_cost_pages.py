@@ -41,7 +41,6 @@ def test_the_accuracy_page_tells_the_error_of_the_shipped_rows() -> None:
         "cost.money",
         "cost.energy",
         "cost.carbon",
-        "cost.value",
         "perf.collectives.dispatch",
         "perf.collectives.rows",
         "perf.collectives.topology.torus",

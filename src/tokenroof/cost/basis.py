@@ -13,13 +13,20 @@ CLOUD = "cloud"
 TCO = "tco"
 PLANS = (CLOUD, "cloud_low", "cloud_median", "cloud_high", "own_hyperscaler", "own_neocloud", "rent_3yr", TCO)
 """Ways to pay for a chip-hour: market prices, published ownership costs, or computed here. "cloud" is
-the median cloud price, or the middle of the lowest and highest one where no median is known."""
+the lowest on-demand price, which is quoted for more chips than a median, so that chips compare alike."""
 
 CAPITAL_ROWS = {"h100": "h100_cluster_per_gpu_usd", "gb200-nvl72": "gb200_nvl72_per_gpu_usd"}
 """Chips whose capital cost, server and network included, is in the catalog."""
 
 DRAM = ("hbm", "gddr", "lpddr", "ddr", "dram3d", "hibl", "hizq")
 """How the names of DRAM technologies begin; what else a chip reads from is left out of its footprint."""
+
+_EMBODIED_ROWS = {
+    "kgco2e": ("embodied", "h100"),
+    "memory_share": ("embodied_shares", "hgx_h100_memory_fraction"),
+    "ics_share": ("embodied_shares", "hgx_h100_ics_fraction"),
+}
+"""The board that an unpublished footprint is scaled from."""
 
 _US, _EU = "us_industrial_2024", "eu_non_household_2024"
 REGIONS = {
@@ -39,6 +46,7 @@ REGIONS = {
 }
 """Electricity price row and grid row by region."""
 
+_CLOUD_PRICES = ("cloud_low", "cloud_median", "cloud_high")
 _PRICED_ELSEWHERE = ("world", "brazil", "canada", "india", "japan")
 
 
@@ -140,11 +148,7 @@ def basis(
     notes: list[str] = []
 
     def take(group: str, name: str) -> float:
-        rows = economics.groups.get(group, {})
-        if name not in rows:
-            raise UnknownNameError(group, name, rows)
-        used.append(rows[name])
-        return rows[name].value
+        return _row(economics, group, name, used)
 
     electricity, grid = REGIONS[region]
     usd_per_kwh, factor = take("electricity", electricity), take("server_overhead", "google_server_side")
@@ -168,12 +172,15 @@ def basis(
                 colocation_usd_per_kw_month=take("colocation", "wholesale"),
             ).usd_per_hour
         )
-        notes.append(f"chip-hour computed from a capital cost of {capital:,.0f} USD at board power")
+        notes.append(
+            f"chip-hour computed from a capital cost of {capital:,.0f} USD at board power "
+            f"and {usd_per_kwh:g} USD/kWh"
+        )
     else:
         hourly = _price(chip, price, notes, used)
     if region in _PRICED_ELSEWHERE:
         notes.append(f"no electricity price is known for {region}: US industrial average taken")
-    embodied = _embodied(chip, notes, used)
+    embodied = _embodied(economics, chip, notes, used)
     return CostBasis(
         plan=price if usd_per_chip_hour is None else "given",
         usd_per_chip_hour=hourly,
@@ -191,27 +198,39 @@ def basis(
     )
 
 
+def _row(economics: Economics, group: str, name: str, used: list[Quantity]) -> float:
+    rows = economics.groups.get(group, {})
+    if name not in rows:
+        raise UnknownNameError(group, name, rows)
+    used.append(rows[name])
+    return rows[name].value
+
+
 def _price(chip: Chip, plan: str, notes: list[str], used: list[Quantity]) -> float | None:
     prices = chip.prices_usd_per_hour
-    wanted: tuple[str, ...] = (plan,)
-    if plan == CLOUD:
-        wanted = ("cloud_median",) if "cloud_median" in prices else ("cloud_low", "cloud_high")
-    found = {name: prices[name] for name in wanted if name in prices}
-    if not found:
+    name = next((name for name in (_CLOUD_PRICES if plan == CLOUD else (plan,)) if name in prices), None)
+    if name is None:
         known = ", ".join(sorted(prices)) or "none"
         notes.append(
             f"no {plan} price is known for {chip.name} (known: {known}): money is left out; "
             "give a price per chip-hour to have it"
         )
         return None
-    used += found.values()
-    for name, quoted in found.items():
+    quoted = prices[name]
+    used.append(quoted)
+    said = f"{chip.name} {name} {quoted.value:g} USD/h" + (f": {quoted.note}" if quoted.note else "")
+    others = [
+        f"{other} {prices[other].value:g}" for other in _CLOUD_PRICES if other in prices and other != name
+    ]
+    if plan == CLOUD and others:
+        said += f"; also quoted: {', '.join(others)}"
+    notes.append(said)
+    if plan == CLOUD and name != _CLOUD_PRICES[0]:
         notes.append(
-            f"{chip.name} {name} {quoted.value:g} USD/h" + (f": {quoted.note}" if quoted.note else "")
+            f"no lowest cloud price is known for {chip.name}: {name} taken, "
+            "not like for like with other chips"
         )
-    if len(found) > 1:
-        notes.append(f"no median cloud price is known for {chip.name}: the middle of low and high taken")
-    return sum(quoted.value for quoted in found.values()) / len(found)
+    return quoted.value
 
 
 def _capital(economics: Economics, chip: Chip, used: list[Quantity]) -> float:
@@ -226,7 +245,7 @@ def _capital(economics: Economics, chip: Chip, used: list[Quantity]) -> float:
 
 
 def _embodied(
-    chip: Chip, notes: list[str], used: list[Quantity]
+    economics: Economics, chip: Chip, notes: list[str], used: list[Quantity]
 ) -> tuple[float | None, float | None, float | None]:
     """Published, else estimated from die and memory, else unknown: value, low, high. [kgCO2e]"""
     known = chip.embodied_kgco2e
@@ -234,6 +253,10 @@ def _embodied(
         used.append(known)
         low = known.low if known.low is not None else known.value
         high = known.high if known.high is not None else known.value
+        if low < high:
+            notes.append(
+                f"embodied carbon of {chip.name}: {known.value:.0f} kg, studies from {low:.0f} to {high:.0f}"
+            )
         return known.value, low, high
     if chip.die_area_mm2 is None:
         notes.append(f"embodied carbon of {chip.name} is unknown, and so is its die area: left out")
@@ -243,6 +266,16 @@ def _embodied(
     if others:
         notes.append(f"embodied carbon of {chip.name} does not count its {', '.join(others)}")
     memory_bytes = sum(tier.marketed_capacity_bytes.value for tier in dram)
-    guess = estimate_embodied(die_area_mm2=chip.die_area_mm2.value, memory_bytes=memory_bytes)
-    notes.append(f"embodied carbon of {chip.name}, {guess.note}")
+    board = {field: _row(economics, group, name, used) for field, (group, name) in _EMBODIED_ROWS.items()}
+    guess = estimate_embodied(
+        die_area_mm2=chip.die_area_mm2.value,
+        memory_bytes=memory_bytes,
+        board_kgco2e=board["kgco2e"],
+        memory_share=board["memory_share"],
+        ics_share=board["ics_share"],
+    )
+    notes.append(
+        f"embodied carbon of {chip.name}: {guess.kgco2e:.0f} kg, from {guess.low_kgco2e:.0f} to "
+        f"{guess.high_kgco2e:.0f}; {guess.note}"
+    )
     return guess.kgco2e, guess.low_kgco2e, guess.high_kgco2e

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from tokenroof.cost.energy import kwh
 from tokenroof.cost.money import HOURS_PER_YEAR, SECONDS_PER_HOUR, TOKENS_PER_MTOK, Num, check_utilisation
 
-BOARD_KGCO2E = 164.0
-"""One H100 with its share of the HGX board, cradle to gate: 1312 kgCO2e over 8. Source: nvidia-pcf."""
-BOARD_MEMORY_SHARE = 0.42
-BOARD_IC_SHARE = 0.25
 BOARD_MEMORY_BYTES = 80e9
 BOARD_DIE_MM2 = 814.0
+"""DRAM and logic area of one H100 on the HGX board that unpublished footprints are scaled from."""
 ESTIMATE_LOW, ESTIMATE_HIGH = 0.77, 1.95
 """Range around the estimate: published A100 figures (127.6 kg a card, 318 kg with its server share)
 over what the estimate gives for one (165 kg)."""
@@ -77,7 +74,14 @@ def kgco2e_per_mtok(*, kgco2e_per_s: Num, tokens_per_s: Num) -> Num:
     return kgco2e_per_s / tokens_per_s * TOKENS_PER_MTOK
 
 
-def estimate_embodied(*, die_area_mm2: float, memory_bytes: float) -> Embodied:
+def estimate_embodied(
+    *,
+    die_area_mm2: float,
+    memory_bytes: float,
+    board_kgco2e: float,
+    memory_share: float,
+    ics_share: float,
+) -> Embodied:
     """Embodied carbon of a chip that nobody published, by ratio to the HGX H100 board.
 
     Parameters
@@ -86,6 +90,10 @@ def estimate_embodied(*, die_area_mm2: float, memory_bytes: float) -> Embodied:
         Logic area, all dies. [mm2]
     memory_bytes : float
         All DRAM on the package or board. [bytes]
+    board_kgco2e : float
+        One H100 with its share of the HGX board, cradle to gate. [kgCO2e]
+    memory_share, ics_share : float
+        Parts of it that DRAM and ICs make.
 
     Returns
     -------
@@ -100,12 +108,13 @@ def estimate_embodied(*, die_area_mm2: float, memory_bytes: float) -> Embodied:
 
     Examples
     --------
-    >>> round(estimate_embodied(die_area_mm2=814.0, memory_bytes=80e9).kgco2e, 1)
+    >>> board = {"board_kgco2e": 164.0, "memory_share": 0.42, "ics_share": 0.25}
+    >>> round(estimate_embodied(die_area_mm2=814.0, memory_bytes=80e9, **board).kgco2e, 1)
     164.0
     """
-    memory = BOARD_KGCO2E * BOARD_MEMORY_SHARE * memory_bytes / BOARD_MEMORY_BYTES
-    ics = BOARD_KGCO2E * BOARD_IC_SHARE * die_area_mm2 / BOARD_DIE_MM2
-    total = memory + ics + BOARD_KGCO2E * (1.0 - BOARD_MEMORY_SHARE - BOARD_IC_SHARE)
+    memory = board_kgco2e * memory_share * memory_bytes / BOARD_MEMORY_BYTES
+    ics = board_kgco2e * ics_share * die_area_mm2 / BOARD_DIE_MM2
+    total = memory + ics + board_kgco2e * (1.0 - memory_share - ics_share)
     return Embodied(
         kgco2e=total,
         low_kgco2e=total * ESTIMATE_LOW,

@@ -61,11 +61,6 @@ def facility_power_w(*, chip_w: Num, server_overhead_factor: Num, pue: Num) -> N
     return chip_w * server_overhead_factor * pue
 
 
-def facility_energy_j(*, chip_energy_j: Num, server_overhead_factor: Num, pue: Num) -> Num:
-    """Energy at the meter for what the chips used. [J]"""
-    return chip_energy_j * server_overhead_factor * pue
-
-
 def energy_j_per_token(*, power_w: Num, tokens_per_s: Num) -> Num:
     """Energy of one token at a power and a rate. [J]
 

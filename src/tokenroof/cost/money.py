@@ -164,8 +164,11 @@ def usd_per_mtok(*, usd_per_hour: Num, tokens_per_s: Num, utilisation_fraction: 
     >>> round(usd_per_mtok(usd_per_hour=3.6, tokens_per_s=1000.0), 6)
     1.0
     """
-    check_utilisation(utilisation_fraction)
-    return usd_per_hour / SECONDS_PER_HOUR / (tokens_per_s * utilisation_fraction) * TOKENS_PER_MTOK
+    return phase_usd_per_mtok(
+        usd_per_chip_hour=usd_per_hour,
+        chip_s_per_token=1.0 / tokens_per_s,
+        utilisation_fraction=utilisation_fraction,
+    )
 
 
 def phase_usd_per_mtok(

@@ -8,7 +8,7 @@ from tokenroof.catalog.core import Chip, Economics
 from tokenroof.cost.basis import CLOUD, CostBasis
 from tokenroof.cost.basis import basis as cost_basis
 from tokenroof.cost.carbon import embodied_share_kgco2e, kgco2e_per_mtok, operational_kgco2e
-from tokenroof.cost.energy import chip_power_w, facility_power_w
+from tokenroof.cost.energy import chip_power_w, energy_j_per_token, facility_power_w
 from tokenroof.cost.money import blended_usd_per_mtok, phase_usd_per_mtok
 from tokenroof.deploy.core import Metric
 from tokenroof.deploy.metrics import metric
@@ -173,10 +173,15 @@ def _energy(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: floa
     carbon = 1e3 * kgco2e_per_mtok(kgco2e_per_s=carbon_per_s, tokens_per_s=tokens_per_s)
     return {
         "power_w_per_chip": metric("power_w_per_chip", serving / chips),
-        "energy_j_per_output_token": metric("energy_j_per_output_token", power / output_per_s),
-        "energy_j_per_token": metric("energy_j_per_token", power / tokens_per_s),
+        "energy_j_per_output_token": metric(
+            "energy_j_per_output_token", float(energy_j_per_token(power_w=power, tokens_per_s=output_per_s))
+        ),
+        "energy_j_per_token": metric(
+            "energy_j_per_token", float(energy_j_per_token(power_w=power, tokens_per_s=tokens_per_s))
+        ),
         "facility_energy_j_per_output_token": metric(
-            "facility_energy_j_per_output_token", facility / output_per_s
+            "facility_energy_j_per_output_token",
+            float(energy_j_per_token(power_w=facility, tokens_per_s=output_per_s)),
         ),
         "gco2e_per_mtok_operational": metric("gco2e_per_mtok_operational", float(carbon)),
     }
