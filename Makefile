@@ -21,7 +21,7 @@ setup: $(STAMP)  ## virtual environment with pinned dependencies
 
 demo: $(STAMP)  ## the main job on real input; prints where the report is
 	$(BIN)/tokenroof estimate --model llama-3.3-70b --chip h100 --chip h200 --chip b200 --chip mi300x --chip tpu-v6e \
-	  --isl 2000 --osl 500 --chart out/demo/roofline.svg --html out/demo/report.html
+	  --isl 2000 --osl 500 --concurrency 32 --chart out/demo/roofline.svg --html out/demo/report.html
 
 test: $(STAMP)  ## the whole suite
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -112,6 +112,7 @@ def test_every_option_reaches_the_answer(said):
         "experts": "fp8",
         "embedding": "bf16",
         "activations": "fp8",
+        "expert_activations": "fp8",
         "kv": "fp8",
         "state": "fp32",
     }

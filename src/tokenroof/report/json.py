@@ -43,7 +43,10 @@ def _estimate(label: str, estimate: Estimate) -> dict[str, Any]:
     return {
         "label": label,
         "model": deployment.model.name,
-        "precision": dataclasses.asdict(deployment.precision),
+        "precision": {
+            **dataclasses.asdict(deployment.precision),
+            "expert_activations": deployment.precision.expert_inputs,
+        },
         "num_chips": num_chips(estimate),
         "pools": [_pool(pool) for pool in deployment.pools],
         "workload": dataclasses.asdict(estimate.shape) | {"concurrency": estimate.concurrency},
