@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tokenroof.report.human import human, limit_name, share
+from tokenroof.report.human import digits, human, limit_name, share
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,10 @@ def test_a_small_part_is_not_nothing():
 def test_limits_are_named_after_their_resource():
     assert limit_name("memory:hbf") == "hbf bandwidth"
     assert limit_name("latency") == "latency floors"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.9996, "1.00"), (9.996, "10.0"), (99.96, "100"), (999.6, "1,000")]
+)
+def test_three_digits_stay_three_when_rounding_carries(value, text):
+    assert digits(value) == text

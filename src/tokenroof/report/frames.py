@@ -88,7 +88,10 @@ def operator_frame(estimates: Sequence[Estimate]) -> pl.DataFrame:
 def _cells(op: OpRow) -> dict[str, Cell]:
     fields = dataclasses.asdict(op)
     del fields["name"]
-    return {key: value if isinstance(value, (str, int)) else float(value) for key, value in fields.items()}
+    return {
+        key: value if value is None or isinstance(value, (str, int)) else float(value)
+        for key, value in fields.items()
+    }
 
 
 def write_frame(estimates: Sequence[Estimate], path: Path) -> None:

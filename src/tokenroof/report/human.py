@@ -1,4 +1,4 @@
-"""Numbers as people read them. The only place where base units become milliseconds and gigabytes."""
+"""Numbers as people read them: milliseconds and gigabytes in text. Axes of charts scale their own values."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def digits(value: float) -> str:
     --------
     >>> digits(7462), digits(0.01234), digits(98.7), digits(0.0)
     ('7,462', '0.0123', '98.7', '0')
+    >>> digits(0.9996), digits(99.96)
+    ('1.00', '100')
     """
     if not math.isfinite(value):
         return "n/a"
@@ -28,7 +30,8 @@ def digits(value: float) -> str:
     magnitude = abs(value)
     if magnitude >= 1e15 or magnitude < 1e-4:
         return f"{value:.2e}"
-    places = max(0, 2 - math.floor(math.log10(magnitude)))
+    rounded = float(f"{magnitude:.2e}")  # first, or 0.9996 would keep the places of a number below 1
+    places = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:,.{places}f}"
 
 

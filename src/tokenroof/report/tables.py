@@ -147,8 +147,11 @@ def infeasible(estimates: Sequence[Estimate]) -> Table | None:
     for name, estimate in rows:
         problem = estimate.infeasible
         assert problem is not None
-        numbers = (human(problem.need, problem.unit), human(problem.have, problem.unit))
-        table.add_row(name, *(numbers if problem.unit else (_DASH, _DASH)), Text(problem.reason))
+        numbers = (
+            _DASH if number is None or not problem.unit else human(number, problem.unit)
+            for number in (problem.need, problem.have)
+        )
+        table.add_row(name, *numbers, Text(problem.reason))
     return table
 
 

@@ -36,7 +36,7 @@ SERIES = ("#2f6fb3", "#d9730d", "#1a9870", "#b0568f", "#8a6d1d", "#4aa3c7", "#6b
 
 def limit_colours(limits: list[str]) -> list[str]:
     """One colour per limiting resource: memory is blue, networks green, compute orange."""
-    fixed = {"compute": _COMPUTE, "latency": _LATENCY, "host": _HOST, "overhead": _HOST}
+    fixed = {"compute": _COMPUTE, "latency": _LATENCY, "host": _HOST}
     memory, network = (
         [x for x in limits if x.startswith("memory:")],
         [x for x in limits if x.startswith("network:")],

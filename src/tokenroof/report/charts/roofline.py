@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from tokenroof.catalog.core import Chip
-from tokenroof.deploy.core import Estimate, OpRow
+from tokenroof.deploy.core import Estimate, OpRow, Role
 from tokenroof.report import theme
 from tokenroof.report.charts.altair_types import layered, panelled, rows_chart
 from tokenroof.report.charts.labelling import place_labels
@@ -66,10 +66,16 @@ def on_roofline(op: OpRow) -> bool:
     return op.intensity_flop_per_byte > 0 and op.achieved_flop_per_s > 0
 
 
-def peaks(estimate: Estimate) -> tuple[float, ...]:
-    """Distinct arithmetic peaks that the operators run against. [flop/s]"""
-    found = {float(op.peak_flop_per_s) for p in estimate.phases.values() for op in p.ops if on_roofline(op)}
-    return tuple(sorted(found))
+def peaks(estimate: Estimate, chip: str = "") -> tuple[float, ...]:
+    """Distinct arithmetic peaks that operators run against, all or those of one chip. [flop/s]"""
+    runs = {
+        phase
+        for pool in estimate.deployment.pools
+        for phase in estimate.phases
+        if chip in ("", pool.chip.name) and pool.role in (Role.BOTH, phase)
+    }
+    ops = (op for name in runs for op in estimate.phases[name].ops if on_roofline(op))
+    return tuple(sorted({float(op.peak_flop_per_s) for op in ops}))
 
 
 def roof_rows(name: str, estimate: Estimate, x_domain: tuple[float, float]) -> list[Row]:
@@ -81,7 +87,7 @@ def roof_rows(name: str, estimate: Estimate, x_domain: tuple[float, float]) -> l
             if not tier.holds:
                 continue
             bandwidth = tier.bandwidth_bytes_per_s.value
-            for peak in filter(lambda top: _has(hardware, top), peaks(estimate)):
+            for peak in peaks(estimate, chip):
                 ridge = peak / bandwidth
                 corners = [x_domain[0], *([ridge] if x_domain[0] < ridge < x_domain[1] else []), x_domain[1]]
                 rows += [
@@ -106,17 +112,15 @@ def _roofs_line(estimate: Estimate) -> str:
         tiers = [
             f"{t.name} {human(t.bandwidth_bytes_per_s.value, 'bytes/s')}" for t in chip.memory if t.holds
         ]
-        tops = [f"{_peak_name(chip, p)} {human(p, 'flop/s')}" for p in peaks(estimate) if _has(chip, p)]
+        tops = [f"{_peak_name(chip, p)} {human(p, 'flop/s')}" for p in peaks(estimate, chip.name)]
         parts.append(", ".join((*tiers, *tops)))
     return "; ".join(parts)
 
 
-def _has(chip: Chip, peak: float) -> bool:
-    return any(quantity.value == peak for quantity in chip.peak_flop_per_s.values())
-
-
 def _peak_name(chip: Chip, peak: float) -> str:
-    return "/".join(n for n, q in chip.peak_flop_per_s.items() if q.value == peak)
+    """Formats whose published peak it is; a peak that is none of them was assumed."""
+    named = [n for n, q in chip.peak_flop_per_s.items() if math.isclose(q.value, peak, rel_tol=1e-9)]
+    return "/".join(named) or "assumed 16-bit peak"
 
 
 def _domains(estimates: Sequence[Estimate]) -> tuple[tuple[float, float], tuple[float, float]]:
