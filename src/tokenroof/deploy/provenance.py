@@ -10,11 +10,9 @@ from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Claim, Engine, Fabric, Quantity
 from tokenroof.catalog.model import ModelSpec
 from tokenroof.deploy.core import Pool
+from tokenroof.perf.borrow import is_slow
 from tokenroof.perf.core import Machine
 from tokenroof.perf.machine import build_machine
-
-SLOW_KERNEL_FRACTION = 0.3
-"""Part of the memory bandwidth below which a kernel is called slow in an answer's assumptions."""
 
 
 class Hardware:
@@ -144,11 +142,9 @@ def borrowed(machine: Machine, seen: Iterable[tuple[str, str]]) -> tuple[str, ..
 def _slow(machine: Machine, keys: Iterable[tuple[str, str]]) -> Iterator[str]:
     """One sentence per product of matrices whose kernel was measured far below the bandwidth."""
     for op, dtype in keys:
-        if op not in ("gemm", "moe"):
-            continue
-        row = machine.efficiency.row(op, dtype)
-        fraction = row.parameters["memory_fraction"]
-        if fraction < SLOW_KERNEL_FRACTION:
+        row = machine.efficiency.row(op, dtype) if op in ("gemm", "moe") else None
+        if row is not None and is_slow(row):
+            fraction = row.parameters["memory_fraction"]
             yield (
                 f"efficiency: {op} {dtype} with {row.kernels} on {row.chip} was measured at "
                 f"{fraction:.0%} of the memory bandwidth ({row.kernel or row.form}); "

@@ -10,6 +10,8 @@ from tokenroof.errors import CatalogError
 from tokenroof.perf.collectives.rows import collective_rows
 
 GENERIC = "generic"
+SLOW_KERNEL_FRACTION = 0.3
+"""Part of the memory bandwidth below which a kernel counts as slow; good ones reach 0.7 to 1."""
 
 # Formats that stand in for one another, nearest first; every chain ends on a format with a generic row.
 _GEMM_DTYPES = {
@@ -76,7 +78,8 @@ def choose_rows(
     """For every operator class and dtype the nearest measured row.
 
     Nearness: this chip with these kernels; this chip with another framework's; the chip named as
-    its relative; its family; the same for a neighbouring dtype; the generic median.
+    its relative; its family; the same for a neighbouring dtype; the generic median. A slow kernel gives way
+    to another one of the same framework, if a relative has one.
 
     Parameters
     ----------
@@ -121,13 +124,34 @@ def _choose(
 ) -> tuple[OpEfficiency, str]:
     """The nearest row and what makes it a stand-in ("" when nothing does)."""
     for dtype in dtypes:
-        for row, why in _related(places, kernels, index.get((op, dtype), [])):
-            return row, why
+        found = list(_related(places, kernels, index.get((op, dtype), [])))
+        if found:
+            return _better_kernel(found)
     for dtype in dtypes:
         for row in index.get((op, dtype), []):
             if row.chip == GENERIC:
                 return row, "the median of all measured chips"
     raise CatalogError(f"no efficiency row for {op!r} of dtype {dtypes[0]!r}, not even a generic one.")
+
+
+def _better_kernel(found: Sequence[tuple[OpEfficiency, str]]) -> tuple[OpEfficiency, str]:
+    """The nearest row, or the same framework's other kernel on a relative where the nearest one is slow.
+
+    Frameworks choose among several kernels; where the one measured on this chip stays far below the
+    bandwidth and another one of theirs does not, that is the one they run.
+    """
+    nearest, why = found[0]
+    if not is_slow(nearest):
+        return nearest, why
+    for row, _ in found:
+        if row.kernels == nearest.kernels and row.kernel != nearest.kernel and not is_slow(row):
+            return row, f"the kernel measured there, {nearest.kernel}, is slow; this one is {row.kernel}"
+    return nearest, why
+
+
+def is_slow(row: OpEfficiency) -> bool:
+    """Whether a kernel of matrix products was measured far below the memory bandwidth."""
+    return row.op in ("gemm", "moe") and row.parameters["memory_fraction"] < SLOW_KERNEL_FRACTION
 
 
 def _related(
