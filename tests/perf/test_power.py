@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import tokenroof as tr
-from tokenroof.calibrate.power import CHIP, errors, fit, load_measured, power_w
+from tokenroof.calibrate.power import CHIP, Shares, errors, fit, load_measured, power_w, with_shares
 from tokenroof.catalog.catalog import load
 from tokenroof.catalog.efficiency import load as load_rows
 from tokenroof.graph.build import step_ops
@@ -43,6 +43,12 @@ def test_the_shipped_shares_are_the_fit_and_the_stated_error_its_error():
     for op, label in (("attention_prefill", "prefill attention"), ("attention_decode", "decode attention"),
                       ("moe", "experts")):  # fmt: skip
         assert f"| {label} | {100 * seen[op]:.0f} % | {100 * held_out[op]:.0f} % |" in PAGE
+
+
+def test_the_page_tells_how_far_the_split_used_before_was_off():
+    before = errors(MEASURED, with_shares(machine(CHIP), Shares(0.3, 0.4)))
+    told = [f"{100 * before[op]:.0f}" for op in ("attention_prefill", "attention_decode", "moe")]
+    assert f"is off by {told[0]}, {told[1]} and {told[2]} %" in PAGE
 
 
 @pytest.mark.parametrize(
