@@ -292,19 +292,23 @@ def pairs_of(new: IntArray, past: IntArray) -> IntArray:
     return new * past + new * (new + 1) // 2
 
 
-def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Samples, Samples]:
+def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Samples, Samples, Samples]:
     """Prefill attention at every triple of knots: values, and slopes in the pairs of one chunk.
+
+    Chunks of unlike lengths have more or fewer pairs than chunks of mean lengths; the formula bends
+    between, so there is a slope for each side.
 
     Returns
     -------
     tuple of Samples
-        Values and slopes (per pair), shape (num_chunks, num_new, num_past). Where a step would hold
-        more than 65,536 new tokens in several chunks, values grow in proportion to the pairs.
+        Values, slopes towards more and towards fewer pairs (per pair), shape (num_chunks, num_new,
+        num_past). Where a step would hold more than 65,536 new tokens in several chunks, values grow
+        in proportion to the pairs.
     """
     shape = (CHUNK_KNOTS.size, new.size, past.size)
-    values, slopes = no_samples(shape), no_samples(shape)
+    values, rises, falls = no_samples(shape), no_samples(shape), no_samples(shape)
     if PREFILL not in subject.classes:
-        return values, slopes
+        return values, rises, falls
     pairs = pairs_of(new[:, None], past[None, :])
     kept = [
         new.size
@@ -320,16 +324,18 @@ def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Sampl
     level, row, column = _grid(sparse, past.size)
     at = (CHUNK_KNOTS[level] * subject.parallel.dp, new[row], past[column])
     even = pairs[row, column]
-    more = even * 5 // 4 + 1
-    for value, slope, there in zip(values, slopes, _prefill(subject, *at, more), strict=True):
-        slope[level, row, column] = (there - value[level, row, column]) / (more - even)
+    for slopes, other in ((rises, even * 5 // 4 + 1), (falls, np.maximum(even // 2, 1))):
+        apart = np.where(other == even, 1, other - even)
+        for value, slope, there in zip(values, slopes, _prefill(subject, *at, other), strict=True):
+            slope[level, row, column] = (there - value[level, row, column]) / apart
     for index, (count, rows) in enumerate(zip(kept, sparse, strict=True)):
         below = np.maximum(rows.searchsorted(np.arange(count), side="right") - 1, 0)
-        for value, slope in zip(values, slopes, strict=True):
+        for slope in (*rises, *falls):
             slope[index, :count] = slope[index, rows[below]]
             slope[index, count:] = slope[index, count - 1]
+        for value in values:
             value[index, count:] = value[index, count - 1] * pairs[count:] / pairs[count - 1]
-    return values, slopes
+    return values, rises, falls
 
 
 def _sparse_rows(count: int) -> IntArray:

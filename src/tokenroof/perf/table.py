@@ -86,8 +86,8 @@ class StepTable:
         Sum of its time over all whole contexts from 0 up to each knot. [s]
     chunks, new, past : IntArray
         Knots of prefill attention: chunks on one rank, mean new and past tokens.
-    prefill, prefill_slope : Samples
-        Prefill attention, and its slope in the pairs of one chunk, shape
+    prefill, prefill_rise, prefill_fall : Samples
+        Prefill attention, and its slopes towards more and fewer pairs of one chunk, shape
         (num_chunks, num_new, num_past).
     efficiencies : tuple of OpEfficiency
         Fitted forms that were looked up.
@@ -108,7 +108,8 @@ class StepTable:
     new: IntArray
     past: IntArray
     prefill: Samples
-    prefill_slope: Samples
+    prefill_rise: Samples
+    prefill_fall: Samples
     efficiencies: tuple[tuple[tuple[str, str], OpEfficiency], ...]
 
     def evaluate(self, batch: Batch) -> Samples:
@@ -250,13 +251,14 @@ class StepTable:
             if np.any(share * part)
         ]
         out = []
-        for value, slope in zip(self.prefill, self.prefill_slope, strict=True):
-            flat, rise = value.ravel(), slope.ravel()
+        for value, more, fewer in zip(self.prefill, self.prefill_rise, self.prefill_fall, strict=True):
+            flat, rise, fall = value.ravel(), more.ravel(), fewer.ravel()
             total: FloatArray = np.zeros(())
             for share, corner in corners:
                 total = total + share * _between(flat, corner, right)
                 if uneven.any():
-                    total = total + share * uneven * _between(rise, corner, right)
+                    slope = np.where(uneven > 0, _between(rise, corner, right), _between(fall, corner, right))
+                    total = total + share * uneven * slope
             out.append(np.where((chunks > 0) & (new > 0), np.maximum(total, 0.0), 0.0))
         return [(out[0], out[1], out[2])]
 
@@ -343,7 +345,7 @@ def _compile(
     seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model, decode_tokens)
     decode = compiler.decode_grid(subject, seqs, contexts)
     new, past = compiler.new_knots(parallel.cp), compiler.past_knots(model)
-    prefill, prefill_slope = compiler.prefill_grid(subject, new, past)
+    prefill, rise, fall = compiler.prefill_grid(subject, new, past)
     lanes = tuple(_lane(subject, name, dense_tokens) for name in compiler.present_lanes(subject))
     table = StepTable(
         model=model,
@@ -361,10 +363,11 @@ def _compile(
         new=new,
         past=past,
         prefill=prefill,
-        prefill_slope=prefill_slope,
+        prefill_rise=rise,
+        prefill_fall=fall,
         efficiencies=tuple(rows.seen.items()),
     )
-    for array in (*decode, table.decode_sum_s, *prefill, *prefill_slope):
+    for array in (*decode, table.decode_sum_s, *prefill, *rise, *fall):
         array.flags.writeable = False
     return table
 
