@@ -6,8 +6,8 @@ Tolerances, and why they are what they are:
   attention is linear between knots placed where its formulas bend. The 20 us are a handful of tokens
   rounded up over context parallel ranks. The median is asserted below 0.01 %.
 - 1.5 % on prompts of unlike lengths (full attention): a step holds sums, and the table takes one
-  slope in the query-key pairs towards more and one towards fewer, where the formula bends a little. Sparse attention, whose
-  direct formula itself rests on mean lengths, is not claimed there.
+  slope in the query-key pairs towards more and one towards fewer, where the formula bends a little.
+  Sparse attention, whose direct formula itself rests on mean lengths, is not claimed there.
 - 3.5 % beyond the token budget (steps that the engine never runs): tiles are sampled, not counted.
 """
 
