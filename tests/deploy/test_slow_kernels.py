@@ -20,7 +20,7 @@ def test_a_slow_kernel_is_named(model, weights, said):
 def test_a_framework_runs_its_better_kernel_where_a_relative_shows_one():
     """Kimi's 4-bit experts on H200: vLLM's Marlin path as measured on H100, not the slow one beside it."""
     h200, h100 = tr.estimate("kimi-k2.5", ["h200", "h100"], tp=16, isl=100, osl=10, concurrency=4)
-    assert any("vllm_marlin_int4_moe, is slow" in text for text in h200.assumptions)
-    assert not any("is slow" in text for text in h100.assumptions)
+    assert any("measured with a slow kernel on h200" in text for text in h200.assumptions)
+    assert not any("slow kernel" in text for text in h100.assumptions)
     ours, theirs = (one.phases["decode"].time_s for one in (h200, h100))
     assert ours < 1.1 * theirs

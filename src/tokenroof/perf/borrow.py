@@ -25,6 +25,7 @@ _GEMM_DTYPES = {
     "int4_wo": ("bf16",),
     "w4a16_mxfp4": ("int4_wo", "bf16"),
 }
+_SLOW = "the slow one is "
 _KV = ("bf16", "fp8")
 _HEAD_DIMS = (64, 128, 256)
 _RECURRENT = ("mamba2", "mamba1", "gated_delta_net", "kimi_delta", "lightning")
@@ -114,7 +115,8 @@ def choose_rows(
         if why or row.dtype != dtype:
             taken = ", ".join(part for part in (row.chip, row.kernels, row.dtype) if part != GENERIC)
             reason = f" ({why})" if why else ""
-            borrowed.append(f"{op} {dtype} was not measured on {chip}; taken from {taken}{reason}.")
+            said = "was measured with a slow kernel" if why.startswith(_SLOW) else "was not measured"
+            borrowed.append(f"{op} {dtype} {said} on {chip}; taken from {taken}{reason}.")
     collectives, notes = collective_rows(chip, relative, kernels, topology, rows)
     return EfficiencySet(rows=chosen | collectives, borrowed=(*borrowed, *notes))
 
@@ -145,7 +147,7 @@ def _better_kernel(found: Sequence[tuple[OpEfficiency, str]]) -> tuple[OpEfficie
         return nearest, why
     for row, _ in found:
         if row.kernels == nearest.kernels and row.kernel != nearest.kernel and not is_slow(row):
-            return row, f"the kernel measured there, {nearest.kernel}, is slow; this one is {row.kernel}"
+            return row, f"{_SLOW}{nearest.kernel}; this one is {row.kernel}"
     return nearest, why
 
 
