@@ -59,6 +59,17 @@ def test_an_answer_shows_itself(answer):
     assert tr.explain(MODEL, CHIP, isl=1000, osl=200, concurrency=8) in answer.explain()
 
 
+def test_repr_is_one_line_per_estimate(answer):
+    head, *lines = repr(answer).splitlines()
+    assert head.startswith("Answer of 2 estimates")
+    assert [line.split(":")[0].strip() for line in lines] == [CHIP, "b200"]
+    assert all("tpot_s " in line for line in lines)
+    alone = repr(tr.estimate("llama-3.3-70b", "l4", tp=1)).splitlines()
+    assert alone[0].startswith("Answer of 1 estimate;")
+    assert "infeasible: " in alone[1]
+    assert repr(tr.Answer(())).startswith("Answer of 0 estimates")
+
+
 def test_an_answer_is_a_frame(answer):
     frame = answer.to_frame()
     assert isinstance(frame, pl.DataFrame)

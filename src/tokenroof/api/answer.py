@@ -22,11 +22,15 @@ CHART_SUFFIXES = (".svg", ".png", ".pdf")
 TABLE_SUFFIXES = (".csv", ".parquet")
 SUFFIXES = (*CHART_SUFFIXES, ".html", ".json", *TABLE_SUFFIXES)
 _WIDTH = 120
+_IN_SHORT = ("ttft_s", "tpot_s", "output_tokens_per_s_per_chip", "usd_per_mtok_output")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What :func:`tokenroof.estimate` returns: a sequence of estimates, in the order asked.
+
+    ``print(answer)`` shows the whole table as text, ``answer`` alone one line per estimate, and
+    ``answer.metric("tpot_s")`` is one number.
 
     Attributes
     ----------
@@ -50,6 +54,19 @@ class Answer:
 
         return _text(answer(self.estimates))
 
+    def __repr__(self) -> str:
+        from tokenroof.report.labels import metric_text, short_names
+
+        lines = [f"Answer of {len(self)} estimate{'' if len(self) == 1 else 's'}; print it for the table"]
+        for name, estimate in zip(short_names(self.estimates), self.estimates, strict=True):
+            if estimate.infeasible is not None:
+                said = f"infeasible: {estimate.infeasible.reason}"
+            else:
+                shown = (key for key in _IN_SHORT if key in estimate.metrics)
+                said = ", ".join(f"{key} {metric_text(key, estimate.metrics[key])}" for key in shown)
+            lines.append(f"  {name}: {said}")
+        return "\n".join(lines)
+
     def _repr_html_(self) -> str:
         from rich.console import Console
 
@@ -65,7 +82,11 @@ class Answer:
         return any(estimate.feasible for estimate in self.estimates)
 
     def table(self) -> Table:
-        """A rich table, one column per estimate; a notebook shows it as it is."""
+        """A rich table, one column per estimate; a notebook shows it as it is.
+
+        Plain ``print`` does not know how to draw a rich table: there, write ``print(answer)``, or
+        ``rich.print(answer.table())``.
+        """
         from tokenroof.report.tables import comparison
 
         return comparison(self.estimates)
