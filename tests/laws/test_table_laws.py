@@ -5,9 +5,8 @@ Tolerances, and why they are what they are:
 - 0.5 % (or 20 us) on uniform batches inside the token budget: single-number sections are exact there,
   attention is linear between knots placed where its formulas bend. The 20 us are a handful of tokens
   rounded up over context parallel ranks. The median is asserted below 0.01 %.
-- 1.5 % on prompts of unlike lengths (full attention): a step holds sums, and the table takes one
-  slope in the query-key pairs towards more and one towards fewer, where the formula bends a little.
-  Sparse attention, whose direct formula itself rests on mean lengths, is not claimed there.
+- The same on prompts of unlike lengths (full attention): there the table asks the formula. Sparse
+  attention, whose direct formula itself rests on mean lengths, is not claimed there.
 - 3.5 % beyond the token budget (steps that the engine never runs): tiles are sampled, not counted.
 """
 
@@ -51,8 +50,8 @@ def table(case: str) -> StepTable:
 
 
 def directly_s(compiled: StepTable, batch: Batch) -> float:
-    ops = step_ops(compiled.model, compiled.precision, compiled.parallel, batch)
-    return float(step_time(ops, compiled.machine).time_s)
+    ops = step_ops(compiled.subject.model, compiled.subject.precision, compiled.subject.parallel, batch)
+    return float(step_time(ops, compiled.subject.machine).time_s)
 
 
 def chunks(new: list[int], past: list[int], ending: int, seqs: int = 0, context: int = 0) -> Batch:
@@ -113,7 +112,7 @@ def test_prompts_of_unlike_lengths(case: str, lengths: list[tuple[int, int]], de
     compiled = table(case)
     new, past = [n for n, _ in lengths], [p for _, p in lengths]
     batch = chunks(new, past, 1, decoding, 3000)
-    assert compiled.step_s(batch) == pytest.approx(directly_s(compiled, batch), rel=1.5e-2)
+    assert compiled.step_s(batch) == pytest.approx(directly_s(compiled, batch), rel=5e-3, abs=2e-5)
 
 
 @pytest.mark.parametrize("case", ["dense", "moe", "mla moe dp ep"])
@@ -139,8 +138,8 @@ def test_a_sum_of_steps_is_the_sum_of_the_steps(count: int, first: int, steps: i
 def test_energy_and_ideal_time_are_the_operators_sums(batch: Batch) -> None:
     compiled = table("dense")
     sampled = compiled.evaluate(batch)
-    ops = step_ops(compiled.model, compiled.precision, compiled.parallel, batch)
-    timed = step_time(ops, compiled.machine)
+    ops = step_ops(compiled.subject.model, compiled.subject.precision, compiled.subject.parallel, batch)
+    timed = step_time(ops, compiled.subject.machine)
     dynamic_j = sum(float(item.energy_j) for item in timed.ops)
     assert float(sampled.energy_j) == pytest.approx(dynamic_j, rel=2e-3)
     assert float(sampled.compute_s) <= float(sampled.time_s)

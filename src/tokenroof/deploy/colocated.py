@@ -103,7 +103,9 @@ def prefill_steps(pool: Pool, table: StepTable, shape: RequestShape, prompts: in
     """Prefill of ``prompts`` prompts alone, chunk after chunk: one entry per step."""
     room = pool.engine.max_num_batched_tokens // max(1, -(-prompts // pool.parallel.dp))
     sizes = chunk_sizes(shape.isl_tokens, room)
-    return table.evaluate(chunk_batch(shape, sizes, prompts=prompts, query_tokens=table.decode_tokens))
+    return table.evaluate(
+        chunk_batch(shape, sizes, prompts=prompts, query_tokens=table.subject.decode_tokens)
+    )
 
 
 def serve(pool: Pool, deployment: Deployment, shape: RequestShape, plan: Plan, sequences: int) -> Served:
@@ -179,7 +181,7 @@ def _mixed(pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: 
         pieces=_pieces(prompts, ranks),
         decoding_seqs=np.rint(schedule.kind_decoding[used][:, None]).astype(np.int64),
         context_tokens=plan.context_tokens,
-        query_tokens=table.decode_tokens,
+        query_tokens=table.subject.decode_tokens,
     )
     step_s = np.mean(table.step_s(batch), axis=1)
     mixed_s = float(step_s @ schedule.kind_fraction[used])

@@ -107,9 +107,9 @@ def table_points(
     prefill = table.evaluate(prefill_batch(np.ones_like(prompt), prompt))
     return {
         "decode_step_s": decode.time_s,
-        "decode_energy_j": _whole_j(decode, table.machine),
+        "decode_energy_j": _whole_j(decode, table.subject.machine),
         "prefill_s": prefill.time_s,
-        "prefill_energy_j": _whole_j(prefill, table.machine),
+        "prefill_energy_j": _whole_j(prefill, table.subject.machine),
     }
 
 

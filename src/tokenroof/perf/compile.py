@@ -292,23 +292,18 @@ def pairs_of(new: IntArray, past: IntArray) -> IntArray:
     return new * past + new * (new + 1) // 2
 
 
-def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Samples, Samples, Samples]:
-    """Prefill attention at every triple of knots: values, and slopes in the pairs of one chunk.
-
-    Chunks of unlike lengths have more or fewer pairs than chunks of mean lengths; the formula bends
-    between, so there is a slope for each side.
+def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> Samples:
+    """Attention of chunks of equal lengths at every triple of knots.
 
     Returns
     -------
-    tuple of Samples
-        Values, slopes towards more and towards fewer pairs (per pair), shape (num_chunks, num_new,
-        num_past). Where a step would hold more than 65,536 new tokens in several chunks, values grow
-        in proportion to the pairs.
+    Samples
+        Shape (num_chunks, num_new, num_past). Where a step would hold more than 65,536 new tokens in
+        several chunks, values grow in proportion to the pairs.
     """
-    shape = (CHUNK_KNOTS.size, new.size, past.size)
-    values, rises, falls = no_samples(shape), no_samples(shape), no_samples(shape)
+    values = no_samples((CHUNK_KNOTS.size, new.size, past.size))
     if PREFILL not in subject.classes:
-        return values, rises, falls
+        return values
     pairs = pairs_of(new[:, None], past[None, :])
     kept = [
         new.size
@@ -317,30 +312,15 @@ def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> tuple[Sampl
         for chunks in CHUNK_KNOTS.tolist()
     ]
     level, row, column = _grid([np.arange(count) for count in kept], past.size)
-    at = (CHUNK_KNOTS[level] * subject.parallel.dp, new[row], past[column])
-    for value, here in zip(values, _prefill(subject, *at, pairs[row, column]), strict=True):
-        value[level, row, column] = here
-    sparse = [_sparse_rows(count) for count in kept]
-    level, row, column = _grid(sparse, past.size)
-    at = (CHUNK_KNOTS[level] * subject.parallel.dp, new[row], past[column])
-    even = pairs[row, column]
-    for slopes, other in ((rises, even * 5 // 4 + 1), (falls, np.maximum(even // 2, 1))):
-        apart = np.where(other == even, 1, other - even)
-        for value, slope, there in zip(values, slopes, _prefill(subject, *at, other), strict=True):
-            slope[level, row, column] = (there - value[level, row, column]) / apart
-    for index, (count, rows) in enumerate(zip(kept, sparse, strict=True)):
-        below = np.maximum(rows.searchsorted(np.arange(count), side="right") - 1, 0)
-        for slope in (*rises, *falls):
-            slope[index, :count] = slope[index, rows[below]]
-            slope[index, count:] = slope[index, count - 1]
-        for value in values:
+    chunks = CHUNK_KNOTS[level] * subject.parallel.dp
+    here = prefill_attention(
+        subject, chunks, chunks * new[row], chunks * past[column], chunks * pairs[row, column]
+    )
+    for value, sampled in zip(values, here, strict=True):
+        value[level, row, column] = sampled
+        for index, count in enumerate(kept):
             value[index, count:] = value[index, count - 1] * pairs[count:] / pairs[count - 1]
-    return values, rises, falls
-
-
-def _sparse_rows(count: int) -> IntArray:
-    """Rows at which slopes are sampled: all of short chunks, then every eighth; slopes change slowly."""
-    return np.unique(np.concatenate((np.arange(min(count, 32)), np.arange(32, count, 8), [count - 1])))
+    return values
 
 
 def _grid(rows: list[IntArray], columns: int) -> tuple[IntArray, IntArray, IntArray]:
@@ -351,12 +331,18 @@ def _grid(rows: list[IntArray], columns: int) -> tuple[IntArray, IntArray, IntAr
     return level, row, column
 
 
-def _prefill(subject: Subject, chunks: IntArray, new: IntArray, past: IntArray, pairs: IntArray) -> Samples:
+def prefill_attention(
+    subject: Subject, chunks: IntArray, new: IntArray, past: IntArray, pairs: IntArray
+) -> Samples:
+    """Prefill attention of batches: chunks, and sums over them of new and past tokens and of pairs.
+
+    Every argument has shape (num_points,), and so has the answer.
+    """
     return sample(
         subject,
         PREFILL,
         prefill_seqs=chunks,
-        prefill_tokens=chunks * new,
-        prefill_past_tokens=chunks * past,
-        prefill_pairs=chunks * pairs,
+        prefill_tokens=new,
+        prefill_past_tokens=past,
+        prefill_pairs=pairs,
     )

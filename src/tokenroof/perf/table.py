@@ -70,12 +70,8 @@ class StepTable:
 
     Attributes
     ----------
-    model, precision, parallel, machine : ModelSpec, Precision, Parallel, Machine
-        What was compiled.
-    decode_tokens : int
-        Query tokens per decoding sequence.
-    overhead_s : float
-        Host time of a step. [s]
+    subject : Subject
+        What was compiled: model, formats, sharding, machine, query tokens per decoding sequence.
     lanes : tuple of Lane
         Sections that depend on one number.
     seqs, contexts : IntArray
@@ -86,19 +82,14 @@ class StepTable:
         Sum of its time over all whole contexts from 0 up to each knot. [s]
     chunks, new, past : IntArray
         Knots of prefill attention: chunks on one rank, mean new and past tokens.
-    prefill, prefill_rise, prefill_fall : Samples
-        Prefill attention, and its slopes towards more and fewer pairs of one chunk, shape
-        (num_chunks, num_new, num_past).
+    prefill : Samples
+        Attention of chunks of equal lengths, shape (num_chunks, num_new, num_past). Chunks of unlike
+        lengths are not tabled: the formula is asked.
     efficiencies : tuple of OpEfficiency
         Fitted forms that were looked up.
     """
 
-    model: ModelSpec
-    precision: Precision
-    parallel: Parallel
-    machine: Machine
-    decode_tokens: int
-    overhead_s: float
+    subject: compiler.Subject
     lanes: tuple[Lane, ...]
     seqs: IntArray
     contexts: IntArray
@@ -108,9 +99,12 @@ class StepTable:
     new: IntArray
     past: IntArray
     prefill: Samples
-    prefill_rise: Samples
-    prefill_fall: Samples
     efficiencies: tuple[tuple[tuple[str, str], OpEfficiency], ...]
+
+    @property
+    def overhead_s(self) -> float:
+        """Host time of a step. [s]"""
+        return float(self.subject.machine.step_overhead_s)
 
     def evaluate(self, batch: Batch) -> Samples:
         """Time, energy on one chip and ideal arithmetic of one step of the whole replica.
@@ -131,14 +125,14 @@ class StepTable:
         InputError
             The batch verifies another number of draft tokens than the table was compiled for.
         """
-        if batch.decode_tokens != self.decode_tokens:
+        if batch.decode_tokens != self.subject.decode_tokens:
             raise InputError(
                 f"decode_tokens of the batch is {batch.decode_tokens}, the table was compiled for "
-                f"{self.decode_tokens}. Compile another table."
+                f"{self.subject.decode_tokens}. Compile another table."
             )
-        found = rank_features(self.model, self.precision, self.parallel, batch)
+        found = rank_features(self.subject.model, self.subject.precision, self.subject.parallel, batch)
         sections = [lane.at(np.asarray(found.lanes[lane.feature], dtype=np.int64)) for lane in self.lanes]
-        sections += self._decode_attention(found) + self._prefill_attention(found)
+        sections += self._decode_attention(found) + self._prefill_attention(found, batch)
         time_s, energy_j, compute_s = (sum(parts, np.zeros(())) for parts in zip(*sections, strict=True))
         some = np.asarray(batch.tokens) > 0
         return Samples(
@@ -157,27 +151,12 @@ class StepTable:
         whole = np.asarray(seqs, dtype=np.int64)
         context = np.rint(whole * np.asarray(context_tokens, dtype=np.float64)).astype(np.int64)
         return self.step_s(
-            Batch(decode_seqs=whole, decode_context_tokens=context, decode_tokens=self.decode_tokens)
-        )
-
-    def prefill_step_s(self, chunks: Num, new_tokens: Num, past_tokens: Num = 0, ending: Num = 1) -> Num:
-        """A pure prefill step of ``chunks`` equal chunks, a share ``ending`` of which end a prompt. [s]"""
-        count, new = np.asarray(chunks, dtype=np.int64), np.asarray(new_tokens, dtype=np.int64)
-        past = np.asarray(past_tokens, dtype=np.int64)
-        return self.step_s(
-            Batch(
-                prefill_seqs=count,
-                prefill_tokens=count * new,
-                prefill_past_tokens=count * past,
-                prefill_pairs=count * compiler.pairs_of(new, past),
-                prefill_logits=np.rint(count * np.asarray(ending, dtype=np.float64)).astype(np.int64),
-                decode_tokens=self.decode_tokens,
-            )
+            Batch(decode_seqs=whole, decode_context_tokens=context, decode_tokens=self.subject.decode_tokens)
         )
 
     def decode_attention_s(self, seqs: int, context: int) -> float:
         """Time of decode attention alone, ``seqs`` sequences of ``context`` cached tokens each. [s]"""
-        rank_seqs = -(-seqs // self.parallel.dp)
+        rank_seqs = -(-seqs // self.subject.parallel.dp)
         return self._sum_to(rank_seqs, context) - self._sum_to(rank_seqs, context - 1)
 
     def decode_attention_sum_s(self, seqs: int, first_context: int, steps: int) -> float:
@@ -186,7 +165,7 @@ class StepTable:
         The first step sees ``first_context`` cached tokens per sequence. Closed form, since the time is
         linear between knots; nothing else of a decode step depends on the context.
         """
-        rank_seqs = -(-seqs // self.parallel.dp)
+        rank_seqs = -(-seqs // self.subject.parallel.dp)
         last = first_context + steps - 1
         return self._sum_to(rank_seqs, last) - self._sum_to(rank_seqs, first_context - 1)
 
@@ -231,7 +210,7 @@ class StepTable:
             out.append(np.where(seqs > 0, upper + down * (lower - upper), 0.0))
         return [(out[0], out[1], out[2])]
 
-    def _prefill_attention(self, found: RankFeatures) -> list[Values]:
+    def _prefill_attention(self, found: RankFeatures, batch: Batch) -> list[Values]:
         chunks = np.asarray(found.prefill_seqs, dtype=np.float64)
         if not chunks.any():
             return []
@@ -239,7 +218,8 @@ class StepTable:
         new = np.asarray(found.prefill_new_tokens, dtype=np.float64) / count
         past = np.asarray(found.prefill_past_tokens, dtype=np.float64) / count
         pairs = np.asarray(found.prefill_pairs, dtype=np.float64) / count
-        uneven = pairs - (new * past + new * (new + 1.0) / 2.0)
+        unlike = np.abs(pairs - (new * past + new * (new + 1.0) / 2.0)) > 1e-9 * pairs
+        direct = self._unlike_chunks(batch) if unlike.any() else compiler.no_samples(())
         level, up = _bracket(self.chunks, count)
         row, down = _bracket(self.new, new)
         column, right = _bracket(self.past, past)
@@ -250,17 +230,25 @@ class StepTable:
             for lower, part in ((0, 1.0 - down), (1, down))
             if np.any(share * part)
         ]
+        some = (chunks > 0) & (new > 0)
         out = []
-        for value, more, fewer in zip(self.prefill, self.prefill_rise, self.prefill_fall, strict=True):
-            flat, rise, fall = value.ravel(), more.ravel(), fewer.ravel()
-            total: FloatArray = np.zeros(())
-            for share, corner in corners:
-                total = total + share * _between(flat, corner, right)
-                if uneven.any():
-                    slope = np.where(uneven > 0, _between(rise, corner, right), _between(fall, corner, right))
-                    total = total + share * uneven * slope
-            out.append(np.where((chunks > 0) & (new > 0), np.maximum(total, 0.0), 0.0))
+        for value, asked in zip(self.prefill, direct, strict=True):
+            flat = value.ravel()
+            total = sum((share * _between(flat, at, right) for share, at in corners), np.zeros(()))
+            out.append(np.where(unlike, asked, np.where(some, np.maximum(total, 0.0), 0.0)))
         return [(out[0], out[1], out[2])]
+
+    def _unlike_chunks(self, batch: Batch) -> Samples:
+        """Attention of chunks of unlike lengths, by the operators' own formulas."""
+        fields = (
+            batch.prefill_seqs,
+            batch.prefill_tokens,
+            batch.prefill_past_tokens,
+            batch.prefill_pairs,
+        )
+        whole = np.broadcast_arrays(*(np.asarray(field, dtype=np.int64) for field in fields))
+        asked = compiler.prefill_attention(self.subject, *(field.ravel() for field in whole))
+        return asked.each(lambda array: array.reshape(whole[0].shape))
 
 
 def _bracket(knots: IntArray, value: FloatArray) -> tuple[Index, FloatArray]:
@@ -345,15 +333,10 @@ def _compile(
     seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model, decode_tokens)
     decode = compiler.decode_grid(subject, seqs, contexts)
     new, past = compiler.new_knots(parallel.cp), compiler.past_knots(model)
-    prefill, rise, fall = compiler.prefill_grid(subject, new, past)
+    prefill = compiler.prefill_grid(subject, new, past)
     lanes = tuple(_lane(subject, name, dense_tokens) for name in compiler.present_lanes(subject))
     table = StepTable(
-        model=model,
-        precision=precision,
-        parallel=parallel,
-        machine=machine.value,
-        decode_tokens=decode_tokens,
-        overhead_s=float(machine.value.step_overhead_s),
+        subject=subject,
         lanes=lanes,
         seqs=seqs,
         contexts=contexts,
@@ -363,11 +346,9 @@ def _compile(
         new=new,
         past=past,
         prefill=prefill,
-        prefill_rise=rise,
-        prefill_fall=fall,
         efficiencies=tuple(rows.seen.items()),
     )
-    for array in (*decode, table.decode_sum_s, *prefill, *rise, *fall):
+    for array in (*decode, table.decode_sum_s, *prefill):
         array.flags.writeable = False
     return table
 
