@@ -167,6 +167,12 @@ def test_pools_of_two_chips_conserve_requests(catalog: Catalog) -> None:
     assert value(answer, "tpot_s") == pytest.approx(value(answer, "decode_step_s"))
 
 
+@pytest.mark.parametrize("concurrency", [1, 7, 16, 33, 64])
+def test_nothing_waits_exactly_where_no_queue_is(catalog: Catalog, concurrency: int) -> None:
+    answer = ask(catalog, *apart(catalog, "b200", "h200"), concurrency=concurrency)
+    assert value(answer, "waiting_s") == 0.0
+
+
 def test_decode_apart_is_not_disturbed_by_prompts(catalog: Catalog) -> None:
     together = ask(catalog, pool(catalog, tp=4), concurrency=16)
     split = ask(catalog, *apart(catalog, "h100", "h100"), concurrency=16)
@@ -214,7 +220,7 @@ def test_infeasible_is_a_row_with_a_reason(catalog: Catalog, case: str) -> None:
 def test_a_model_that_does_not_fit_is_told_what_would(catalog: Catalog) -> None:
     answer = ask(catalog, pool(catalog, tp=1))
     assert answer.infeasible is not None
-    assert answer.infeasible.reason.endswith("Try tp=4, or narrower weights.")
+    assert answer.infeasible.reason.endswith("Try --tp 4, or narrower weights.")
     assert answer.capacity is not None
     assert answer.capacity.max_batch == 0
 

@@ -170,3 +170,12 @@ def test_chunks_cover_the_prompt() -> None:
     assert np.asarray(batch.prefill_past_tokens).tolist() == [0, 2048, 4096]
     assert np.asarray(batch.prefill_logits).tolist() == [0, 0, 1]
     assert int(np.sum(batch.image_tokens)) == 1000
+
+
+@pytest.mark.parametrize("sequences", [3, 7, 64, 199])
+def test_prompts_that_all_run_at_once_leave_no_wait(sequences: int) -> None:
+    """Sums that differ by rounding only are no wait."""
+    pace = separate_pace(
+        sequences=sequences, decode_steps=0, prompts=float(sequences), prefill_s=0.1 / 3, step_s=0.01 / 7
+    )
+    assert float(pace.waiting_s) == 0.0

@@ -91,7 +91,8 @@ def serve_apart(
     return Apart(
         prefill_s=prefill_s,
         transfer_s=before_s - prefill_s,
-        waiting_s=max(concurrency / requests_per_s - own_s, 0.0),
+        # Without a queue the two are equal but for rounding: nothing waits.
+        waiting_s=max(concurrency / requests_per_s - own_s, 0.0) if saturated else 0.0,
         decode_step_s=float(step.time_s),
         ttft_s=before_s + first_s,
         tpot_s=rest_s / after_first if after_first and rest_s else float(step.time_s),

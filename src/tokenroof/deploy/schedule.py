@@ -204,7 +204,9 @@ def separate_pace(*, sequences: Int, decode_steps: Int, prompts: Num, prefill_s:
     """
     stay = decode_steps * step_s + sequences * prefill_s / prompts
     steps = np.maximum(decode_steps, 1)
-    stall = np.maximum(stay - prefill_s - decode_steps * step_s, 0.0)
+    stall = stay - prefill_s - decode_steps * step_s
+    # A difference of nearly equal sums: below 1e-9 of them it is rounding, and nothing waits.
+    stall = np.where(stall > 1e-9 * stay, stall, 0.0)
     between = np.where(np.asarray(decode_steps) > 0, step_s + stall / steps, step_s)
     waiting = np.where(np.asarray(decode_steps) > 0, 0.0, stall)
     return Pace(
