@@ -6,7 +6,7 @@ import pytest
 import tokenroof as tr
 from tokenroof.catalog.catalog import Catalog, load
 from tokenroof.deploy.core import Deployment, Estimate, Pool
-from tokenroof.deploy.defaults import default_parallel, held
+from tokenroof.deploy.defaults import default_parallel, held, nearest_fit
 from tokenroof.deploy.disaggregated import last_count
 from tokenroof.deploy.estimate import estimate
 from tokenroof.errors import InputError
@@ -98,3 +98,11 @@ def test_sections_find_the_last_count_that_holds(most: int) -> None:
             return counts <= limit
 
         assert last_count(holds, most) == min(max(limit, 1), most)
+
+
+def test_the_nearest_fit_is_spelled_as_one_command(catalog: Catalog) -> None:
+    model, chip, engine = catalog.model("llama-3.1-405b"), catalog.chip("h100"), catalog.engine("vllm")
+    pool = Pool(chip=chip, engine=engine, parallel=Parallel(tp=8))
+    found = default_parallel(chip, engine, model, model.precision, SHAPE)
+    assert (found.tp, found.pp) == (8, 2)
+    assert nearest_fit(pool, model, model.precision, SHAPE).startswith("Try --tp 8 --pp 2, or")

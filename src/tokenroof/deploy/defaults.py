@@ -116,5 +116,5 @@ def nearest_fit(pool: Pool, model: ModelSpec, precision: Precision, shape: Reque
 
 
 def _spell(parallel: Parallel) -> str:
-    parts = [f"tp={parallel.tp}"] + ([f"pp={parallel.pp}"] if parallel.pp > 1 else [])
-    return ", ".join(parts)
+    """One change, as it is typed: "--tp 8 --pp 2"."""
+    return f"--tp {parallel.tp}" + (f" --pp {parallel.pp}" if parallel.pp > 1 else "")
