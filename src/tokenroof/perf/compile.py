@@ -19,7 +19,7 @@ from tokenroof.catalog.model import (
     Precision,
 )
 from tokenroof.graph.build import step_ops
-from tokenroof.graph.core import Batch, Parallel
+from tokenroof.graph.core import Batch, Parallel, causal_pairs
 from tokenroof.perf.core import Machine
 from tokenroof.perf.features import (
     DECODE,
@@ -287,11 +287,6 @@ def past_knots(model: ModelSpec) -> IntArray:
     return np.unique(np.concatenate((doubling, *bends)))
 
 
-def pairs_of(new: IntArray, past: IntArray) -> IntArray:
-    """Causal query-key pairs of one chunk."""
-    return new * past + new * (new + 1) // 2
-
-
 def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> Samples:
     """Attention of chunks of equal lengths at every triple of knots.
 
@@ -304,7 +299,7 @@ def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> Samples:
     values = no_samples((CHUNK_KNOTS.size, new.size, past.size))
     if PREFILL not in subject.classes:
         return values
-    pairs = pairs_of(new[:, None], past[None, :])
+    pairs = causal_pairs(new[:, None], past[None, :])
     kept = [
         new.size
         if chunks == 1
