@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -46,12 +47,15 @@ __all__ = [
     "Quantity",
     "Row",
     "Source",
+    "check_model_name",
     "import_model",
     "load_catalog",
     "model_file",
     "model_figures",
 ]
 
+
+_LONGEST_NAME = 200  # file systems take 255 bytes, the suffix included
 
 CatalogLike: TypeAlias = "Catalog | Sequence[Path | str] | Path | str"
 
@@ -95,15 +99,32 @@ def import_model(given: Path | str | Mapping[str, object], *, name: str = "") ->
     Raises
     ------
     InputError
-        Not a config, or one that cannot be counted.
+        Not a config, one that cannot be counted, or a ``name`` that is none.
     """
     config, found = _config(given)
-    called = normal_name(name or found)
+    called = check_model_name(normal_name(name)) if name else normal_name(found)
     inner, stated = config.get("config"), config.get("stated") or {}
     if isinstance(inner, Mapping) and isinstance(stated, Mapping) and "model_type" not in config:
         hf_id = str(config.get("hf_id", ""))
         return import_config(inner, name=called, hf_id=hf_id, source="user", stated=stated)
     return import_config(config, name=called, source="user")
+
+
+def check_model_name(name: str) -> str:
+    """``name``, if it may be the name of a catalog file.
+
+    Raises
+    ------
+    InputError
+        It holds anything but lower case letters, digits, dots, dashes and underscores, or begins with
+        a sign.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name, re.ASCII) or len(name) > _LONGEST_NAME:
+        raise InputError(
+            f"a model's name is made of letters, digits, '.', '-' and '_', got {name[:40]!r}. "
+            "Give another with --name (in Python: name=...)."
+        )
+    return name
 
 
 def _config(given: Path | str | Mapping[str, object]) -> tuple[Mapping[str, object], str]:

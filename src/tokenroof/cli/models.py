@@ -77,9 +77,11 @@ def _import(
 ) -> None:
     """Read a config.json and say what it counts to; with --save, keep it in a catalog of your own."""
     from tokenroof.api.answer import writing
-    from tokenroof.api.lookup import import_model, model_file
+    from tokenroof.api.lookup import check_model_name, import_model, model_file
 
     model = import_model(path, name=name)
+    if save is not None:
+        check_model_name(model.name)
     _describe(open_catalog(catalogs), model)
     if save is not None:
         file = save / "models" / f"{model.name}.json"

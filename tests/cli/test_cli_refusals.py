@@ -1,0 +1,56 @@
+"""What would once have been taken in silence, or refused in words that do not help."""
+
+import json
+
+import pytest
+
+from tokenroof.cli import main
+
+SMALL = ["estimate", "--model", "llama-3.1-8b", "--chip", "h100"]
+CONFIG = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 2,
+    "vocab_size": 100,
+    "max_position_embeddings": 256,
+    "torch_dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def refused(capsys):
+    """Runs a command that must fail, and gives the one line it says."""
+
+    def run(*arguments):
+        assert main([str(argument) for argument in arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("tokenroof: ")
+        assert captured.err.count("\n") == 1
+        return captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["a b/../c", "../c", "..", ".c", "-c", "a/b", "c\0", "é", "c" * 300, "c\nd"])
+def test_a_name_that_leads_out_of_the_catalog(refused, tmp_path, name):
+    folder = tmp_path / "mine"
+    config = tmp_path / "tiny (2).json"
+    config.write_text(json.dumps(CONFIG))
+    assert "a model's name is made of" in refused(
+        "models", "import", config, "--save", folder, f"--name={name}"
+    )
+    assert "a model's name is made of" in refused("models", "import", config, "--save", folder)
+    assert list(tmp_path.rglob("*")) == [config]
+
+
+def test_a_name_that_is_one_is_saved(tmp_path, capsys):
+    config = tmp_path / "tiny (2).json"
+    config.write_text(json.dumps(CONFIG))
+    assert main(["models", "import", str(config)]) == 0
+    assert main(["models", "import", str(config), "--save", str(tmp_path), "--name", "Tiny_2.5"]) == 0
+    assert "model tiny-2.5" in capsys.readouterr().out
+    assert (tmp_path / "models" / "tiny-2.5.json").is_file()
