@@ -299,7 +299,7 @@ def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> Samples:
     values = no_samples((CHUNK_KNOTS.size, new.size, past.size))
     if PREFILL not in subject.classes:
         return values
-    pairs = causal_pairs(new[:, None], past[None, :])
+    pairs: IntArray = np.asarray(causal_pairs(new[:, None], past[None, :]))
     kept = [
         new.size
         if chunks == 1
