@@ -233,7 +233,7 @@ def test_a_model_that_does_not_fit_says_what_would(infeasible):
     problem = infeasible("estimate", "--model", "llama-3.3-70b", "--chip", "h100", "--tp", "1")
     assert problem["need"] > problem["have"] > 0
     assert problem["unit"] == "bytes"
-    assert "Try tp=4" in problem["reason"]
+    assert "Try --tp 4" in problem["reason"]
 
 
 def test_a_batch_above_what_fits(infeasible):
