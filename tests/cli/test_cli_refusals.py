@@ -54,3 +54,25 @@ def test_a_name_that_is_one_is_saved(tmp_path, capsys):
     assert main(["models", "import", str(config), "--save", str(tmp_path), "--name", "Tiny_2.5"]) == 0
     assert "model tiny-2.5" in capsys.readouterr().out
     assert (tmp_path / "models" / "tiny-2.5.json").is_file()
+
+
+@pytest.mark.parametrize("price", [[], ["--price", "cloud"], ["--price", "3.5"]])
+def test_a_capital_cost_that_nothing_counts(refused, price):
+    assert "capex_usd counts with price 'tco' alone" in refused(*SMALL, "--capex-usd", "1000", *price)
+
+
+def test_a_capital_cost_counts_with_tco(capsys):
+    def cost(usd):
+        assert main([*SMALL, "--price", "tco", "--capex-usd", usd, "--json"]) == 0
+        row = json.loads(capsys.readouterr().out)["estimates"][0]
+        return row["metrics"]["usd_per_hour"]["value"]
+
+    assert cost("40000") > cost("1000")
+
+
+def test_one_file_cannot_be_two_outputs(refused, tmp_path):
+    page = tmp_path / "y.html"
+    again = tmp_path / "." / "deep" / ".." / "y.html"
+    for other in (page, again):
+        assert "--html and --chart both write" in refused(*SMALL, "--html", page, "--chart", other)
+    assert list(tmp_path.iterdir()) == []

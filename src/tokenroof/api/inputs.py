@@ -220,7 +220,13 @@ def _weights(chosen: Precision, weights: str) -> Precision:
 def spending(
     *, price: str | float, region: str, utilisation: float, pue: str, capex_usd: float | None
 ) -> Spending:
-    """What money and carbon are counted with; ``price`` is a plan or a price per chip-hour. [USD/h]"""
+    """What money and carbon are counted with; ``price`` is a plan or a price per chip-hour. [USD/h]
+
+    Raises
+    ------
+    InputError
+        Anything that is no price, place or number, or a capital cost that the price has no use for.
+    """
     given: float | None = None
     if isinstance(price, str):
         try:
@@ -230,13 +236,16 @@ def spending(
     else:
         given = positive("price", price)
     plan = price if isinstance(price, str) and given is None else "cloud"
+    capital = None if capex_usd is None else positive("capex_usd", capex_usd)
+    if capital is not None and price != "tco":
+        raise InputError(f"capex_usd counts with price 'tco' alone, got price {price!r}. Add price 'tco'.")
     return Spending(
         price=plan,
         region=_text("region", region),
         pue=_text("pue", pue),
         utilisation_fraction=positive("utilisation", utilisation),
         usd_per_chip_hour=None if given is None else positive("price", given),
-        capex_usd=None if capex_usd is None else positive("capex_usd", capex_usd),
+        capex_usd=capital,
     )
 
 
