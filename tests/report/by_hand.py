@@ -239,7 +239,7 @@ def estimate(
         max_batch=211,
     )
     need = Infeasible(
-        reason=f"does not fit: weights 141.1 GB > 79.2 GB usable on 1 x {name}. Try tp=4 or fp8 weights.",
+        reason=f"does not fit: weights 141.1 GB > 79.2 GB usable on 1 x {name}. Try --tp 4, or narrower weights.",
         need=1.411e11,
         have=7.92e10,
         unit="bytes",
@@ -264,6 +264,8 @@ def estimate(
         infeasible=None if fits else need,
         assumptions=("kernel efficiencies of h100 stand in for the missing ones.",),
         sources=("by-hand: numbers written for tests",),
+        evidence=("measured" if tiers == 1 else "sketch") if fits else "",
+        grounded=fits and tiers == 1,
     )
 
 

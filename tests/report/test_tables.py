@@ -62,7 +62,7 @@ def test_an_infeasible_column_stays_with_its_reason(several):
     shown = text(tables.answer(several))
     assert named(tables.comparison(several))["sequences at once"][3] == "infeasible"
     assert "141 GB" in shown
-    assert "Try tp=4" in shown
+    assert "Try --tp 4" in shown
     assert tables.infeasible(several[:2]) is None
 
 
@@ -117,3 +117,19 @@ def test_a_summary_is_one_sentence_per_deployment(several):
     assert "210 ms" in said[0]
     assert said[0].endswith("decode by hbm bandwidth.")
     assert "does not fit" in said[3]
+
+
+def test_the_footing_of_each_column_is_under_its_formats(several):
+    found = rows(tables.comparison(several))
+    at = [row[0] for row in found].index("formats")
+    assert found[at + 1] == ("operators", "measured", "measured", "sketch", "-")
+
+
+def test_a_sketch_wins_nothing():
+    """The fastest column is a sketch: the best measured one is marked, and alone none is."""
+    sketch = by_hand.estimate("h200-hbf", speed=9.0, tiers=2)
+    both = [by_hand.estimate("h100"), by_hand.estimate("h200", speed=1.35), sketch]
+    table = tables.comparison(both)
+    at = [row[0] for row in rows(table)].index("time per output token")
+    assert [str(list(c.cells)[at].style) for c in table.columns[1:]] == ["", "bold green", ""]
+    assert tables.best_value([both[0], sketch], "tpot_s") is None

@@ -19,6 +19,7 @@ from tokenroof.deploy.metrics import metric
 from tokenroof.deploy.phases import LazyPhases, phase
 from tokenroof.deploy.provenance import (
     borrowed,
+    evidence,
     machine_of,
     power_of,
     projections,
@@ -241,6 +242,9 @@ def assemble(
     deployment = question.deployment
     priced = tuple(bases)
     tables = [table_of(pool, deployment, question.plan) for pool in deployment.pools]
+    footing = evidence(
+        (pool, table.efficiencies) for pool, table in zip(deployment.pools, tables, strict=True)
+    )
     used = [quantity for pool in deployment.pools for quantity in quantities(pool)]
     notes = [
         *projections(deployment.pools),
@@ -275,6 +279,8 @@ def assemble(
             deployment.model,
         ),
         label=question.label,
+        evidence=footing.text,
+        grounded=footing.grounded,
     )
 
 

@@ -219,6 +219,12 @@ class Estimate:
         What mattered and was not measured; projections say so first.
     sources : tuple of str
         "id: citation" lines of everything used.
+    evidence : str
+        What the operator times rest on, the weakest of those in use: "measured" (on these chips with this
+        framework), "same chip, other format", "same chip, other framework", "borrowed from h200" or
+        "sketch"; "" when infeasible.
+    grounded : bool
+        Whether every matrix, attention and expert operator was measured on the very chip.
     """
 
     deployment: Deployment
@@ -232,6 +238,8 @@ class Estimate:
     sources: tuple[str, ...] = ()
     label: str = ""
     extra: Mapping[str, float] = field(default_factory=dict)
+    evidence: str = ""
+    grounded: bool = False
 
     @property
     def feasible(self) -> bool:

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Claim, Engine, Fabric, Quantity
+from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.catalog.model import ModelSpec
 from tokenroof.deploy.core import Pool
-from tokenroof.perf.borrow import is_slow
+from tokenroof.perf.borrow import GENERIC, is_slow
 from tokenroof.perf.core import Machine
 from tokenroof.perf.machine import build_machine
 
@@ -137,6 +138,56 @@ def borrowed(machine: Machine, seen: Iterable[tuple[str, str]]) -> tuple[str, ..
         ),
         *_slow(machine, keys),
     )
+
+
+class Evidence(NamedTuple):
+    """What operator times rest on: how far from a measurement (0 = measured), and in words."""
+
+    distance: int
+    text: str
+
+    @property
+    def grounded(self) -> bool:
+        """Measured on the very chip."""
+        return self.distance < _ELSEWHERE
+
+
+_MEASURED_OPS = frozenset(
+    {
+        "gemm", "moe", "attention_decode", "attention_prefill", "mla_decode", "mla_prefill",
+        "recurrent_decode", "recurrent_prefill",
+    }
+)  # fmt: skip
+_FORMAT, _FRAMEWORK, _ELSEWHERE, _SKETCH = 1, 2, 3, 4
+
+
+def evidence(pools: Iterable[tuple[Pool, Iterable[tuple[tuple[str, str], OpEfficiency]]]]) -> Evidence:
+    """The weakest footing of all pools.
+
+    Parameters
+    ----------
+    pools : iterable of (Pool, rows)
+        Each with the efficiencies that its operators look up, by operator class and dtype. Products of
+        matrices, experts, attention and recurrent layers count.
+    """
+    found = [
+        _footing(pool, dtype, row) for pool, rows in pools for (op, dtype), row in rows if op in _MEASURED_OPS
+    ]
+    worst = max(each.distance for each in found)
+    texts = dict.fromkeys(each.text for each in found if each.distance == worst)
+    return Evidence(worst, f"borrowed from {', '.join(texts)}" if worst == _ELSEWHERE else next(iter(texts)))
+
+
+def _footing(pool: Pool, dtype: str, row: OpEfficiency) -> Evidence:
+    """How near a row is to what it stands for; one from elsewhere is named by its chip."""
+    chip = pool.chip
+    if chip.projection or (row.chip == chip.name and not row.rows):
+        return Evidence(_SKETCH, "sketch")
+    if row.chip != chip.name:
+        return Evidence(_ELSEWHERE, "the median of all chips" if row.chip == GENERIC else row.chip)
+    if row.kernels != pool.engine.kernels:
+        return Evidence(_FRAMEWORK, "same chip, other framework")
+    return Evidence(_FORMAT, "same chip, other format") if row.dtype != dtype else Evidence(0, "measured")
 
 
 def _slow(machine: Machine, keys: Iterable[tuple[str, str]]) -> Iterator[str]:

@@ -39,7 +39,7 @@ def grid(title: str) -> Table:
 
 
 def comparison(estimates: Sequence[Estimate]) -> Table:
-    """Estimates side by side, one column each; the best of each line is bold.
+    """Estimates side by side, one column each; the best measured one of each line is bold.
 
     Parameters
     ----------
@@ -55,6 +55,7 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
     table.add_row("layout", *(_layouts(estimate) for estimate in estimates))
     table.add_row("engine", *(_engines(estimate) for estimate in estimates))
     table.add_row("formats", *(Text(formats_line(e).replace(", ", "\n")) for e in estimates))
+    table.add_row("operators", *(Text(e.evidence or _DASH) for e in estimates))
     table.add_row("sequences at once", *(_load_cell(estimate) for estimate in estimates))
     present = [key for key in metric_ids(estimates) if _says_something(estimates, key)]
     for title in (*GROUPS, _REST):
@@ -86,9 +87,12 @@ def _says_something(estimates: Sequence[Estimate], key: str) -> bool:
 
 
 def best_value(estimates: Sequence[Estimate], key: str) -> float | None:
-    """The best value of a metric when there is something to compare, else None."""
+    """The best value of a metric when there is something to compare, else None.
+
+    Only estimates whose operators were measured on the very chip are compared; a sketch wins nothing.
+    """
     better = METRICS[key].better if key in METRICS else ""
-    values = [estimate.metrics[key].value for estimate in estimates if key in estimate.metrics]
+    values = [e.metrics[key].value for e in estimates if e.grounded and key in e.metrics]
     if not better or len(values) < 2 or len(set(values)) < 2:
         return None
     return min(values) if better == "low" else max(values)
@@ -114,7 +118,8 @@ def _metric_cell(estimate: Estimate, key: str, best: float | None) -> Text:
     if key not in estimate.metrics:
         return Text(_DASH)
     metric = estimate.metrics[key]
-    return Text(metric_text(key, metric), style="bold green" if metric.value == best else "")
+    wins = estimate.grounded and metric.value == best
+    return Text(metric_text(key, metric), style="bold green" if wins else "")
 
 
 def limit_share(phase: Phase) -> float:
