@@ -27,3 +27,9 @@ CATALOG = load()
 def test_a_checkpoint_keeps_what_it_leaves_unquantised(model, weights, expected):
     found = precision(CATALOG.model(model), weights, None)
     assert (found.weights, found.experts, found.activations, found.expert_inputs) == expected
+
+
+def test_formats_ignore_case():
+    model = CATALOG.model("deepseek-v3")
+    assert precision(model, "FP8", "BF16") == precision(model, "fp8", "bf16")
+    assert precision(model, " NVFP4", "Fp8") == precision(model, "nvfp4", "fp8")

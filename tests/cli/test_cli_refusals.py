@@ -76,3 +76,26 @@ def test_one_file_cannot_be_two_outputs(refused, tmp_path):
     for other in (page, again):
         assert "--html and --chart both write" in refused(*SMALL, "--html", page, "--chart", other)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kv", ["nvfp4", "mxfp4", "mxfp8"])
+def test_a_cache_in_a_format_the_chip_does_not_have(refused, capsys, kv):
+    words = f"kv '{kv}' needs a chip with a 4-bit float peak, h100 states none"
+    assert words in refused(*SMALL, "--kv", kv)
+    blackwell = ["estimate", "--model", "llama-3.1-8b", "--chip", "b200", "--kv", kv]
+    assert words in refused(*blackwell, "--chip", "h100")
+    assert words in refused(*blackwell, "--prefill-chip", "h100")
+    assert main(blackwell) == 0
+    assert f"kv {kv}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("kv", ["int4", "fp32", "int4_g32"])
+def test_a_cache_in_a_format_no_engine_has(refused, kv):
+    assert "no format of a cache. Known: bf16, fp16, fp8, int8, mxfp8" in refused(*SMALL, "--kv", kv)
+
+
+@pytest.mark.parametrize("kv", ["bf16", "fp16", "fp8", "int8", "FP8"])
+def test_a_cache_in_a_format_all_have(capsys, kv):
+    assert main([*SMALL, "--kv", kv, "--weights", "FP8", "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)["estimates"][0]
+    assert row["feasible"]

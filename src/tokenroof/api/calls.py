@@ -13,6 +13,7 @@ from tokenroof.api.inputs import (
     ChipLike,
     EngineLike,
     ModelLike,
+    check_cache,
     optional_whole,
     positive,
     precision,
@@ -112,7 +113,8 @@ def estimate(
         or what fits.
     weights, kv : str, optional
         Formats of the weights (activations follow as engines have them) and of the cache. Default: as
-        the model's config says.
+        the model's config says. Caches are kept in bf16, fp16, fp8 or int8; in mxfp8, nvfp4 or mxfp4
+        where the chip has a 4-bit float peak.
     engine : str or Engine
         "vllm", "sglang", "trtllm" or "generic".
     expert_load_factor : float
@@ -186,7 +188,9 @@ def estimate(
         return Pool(chip=on, engine=runs, parallel=parallel, role=which, replicas=copies)
 
     rows: list[Estimate] = []
-    for each in resolve_chips(found, chip):
+    listed = resolve_chips(found, chip)
+    check_cache(formats, listed if apart is None else (*listed, apart))
+    for each in listed:
         pools = [pool(Role.BOTH if apart is None else Role.DECODE, each, ways, copies[0])]
         if apart is not None:
             pools.insert(0, pool(Role.PREFILL, apart, {"tp": first_tp}, copies[1]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
@@ -39,8 +39,11 @@ MOST_WAYS = 100_000
 _ACTIVATIONS = {"fp8_block": "fp8", "mxfp4": "mxfp8", "mxfp6": "mxfp8"}
 _WEIGHT_ONLY = frozenset({"int8_wo", "w4a16_mxfp4", "int4", "int4_g32"})
 _UNQUANTISED = frozenset({"fp32", "bf16", "fp16"})
-KV_DTYPES = ("bf16", "fp16", "fp8", "fp32", "int8", "mxfp8", "nvfp4", "mxfp4", "int4")
-"""Formats a cache may be kept in."""
+KV_DTYPES = ("bf16", "fp16", "fp8", "int8")
+"""Formats a cache may be kept in on every chip."""
+
+SCALED_KV_DTYPES = ("mxfp8", "nvfp4", "mxfp4")
+"""Formats a cache may be kept in where the chip computes in 4-bit floats: it reads their scales."""
 
 
 def whole(name: str, given: object, *, least: int = 1, most: int = MOST) -> int:
@@ -175,7 +178,9 @@ def precision(model: ModelSpec, weights: str | None, kv: str | None) -> Precisio
         checkpoint that quantises its experts alone keeps its other matrices as they are, the format
         its experts have already changes nothing, and "fp8" is "fp8_block" where the checkpoint is.
     kv : str or None
-        Format of the cache.
+        Format of the cache. Whether a chip has it, :func:`check_cache` says.
+
+    Names of formats ignore case.
 
     Raises
     ------
@@ -184,16 +189,40 @@ def precision(model: ModelSpec, weights: str | None, kv: str | None) -> Precisio
     """
     chosen = model.precision
     if weights is not None:
-        dtype(_text("weights", weights) if isinstance(weights, str) else str(weights))
+        weights = dtype(_format(weights)).name
         if weights == "fp8" and "fp8_block" in (chosen.weights, chosen.experts):
             weights = "fp8_block"
         chosen = _weights(chosen, weights)
     if kv is not None:
-        if kv not in KV_DTYPES:
-            known = "no format of a cache" if kv in DTYPES else "unknown"
-            raise InputError(f"kv {kv!r} is {known}. Known: {', '.join(KV_DTYPES)}.")
-        chosen = replace(chosen, kv=kv)
+        kept = _format(kv)
+        if kept not in (*KV_DTYPES, *SCALED_KV_DTYPES):
+            known = "no format of a cache" if kept in DTYPES else "unknown"
+            raise InputError(f"kv {kv!r} is {known}. Known: {', '.join((*KV_DTYPES, *SCALED_KV_DTYPES))}.")
+        chosen = replace(chosen, kv=kept)
     return chosen
+
+
+def _format(given: object) -> str:
+    """The name of a format as it is written here: lower case."""
+    return given.strip().lower() if isinstance(given, str) else repr(given)
+
+
+def check_cache(formats: Precision, chips: Iterable[Chip]) -> None:
+    """Refuse a cache whose format a chip does not have.
+
+    Raises
+    ------
+    InputError
+        The format is one of :data:`SCALED_KV_DTYPES`, and a chip states no peak in 4-bit floats.
+    """
+    if formats.kv not in SCALED_KV_DTYPES:
+        return
+    for chip in chips:
+        if "fp4" not in chip.peak_flop_per_s:
+            raise InputError(
+                f"kv {formats.kv!r} needs a chip with a 4-bit float peak, {chip.name} states none. "
+                f"Use one of: {', '.join(KV_DTYPES)}."
+            )
 
 
 def _weights(chosen: Precision, weights: str) -> Precision:
