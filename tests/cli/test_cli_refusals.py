@@ -99,3 +99,36 @@ def test_a_cache_in_a_format_all_have(capsys, kv):
     assert main([*SMALL, "--kv", kv, "--weights", "FP8", "--json"]) == 0
     row = json.loads(capsys.readouterr().out)["estimates"][0]
     assert row["feasible"]
+
+
+@pytest.mark.parametrize("command", ["estimate", "explain"])
+def test_several_chips_at_one_flag(refused, command):
+    asked = [command, "--model", "llama-3.1-8b", "-c"]
+    assert "Repeat --chip: --chip h100 --chip b200 (in Python" in refused(*asked, "h100,b200")
+    assert "unexpected 'b200'. To compare chips, repeat --chip: --chip b200." in refused(
+        *asked, "h100", "b200"
+    )
+
+
+def test_a_directory_is_no_chip(refused, tmp_path, monkeypatch, capsys):
+    assert "is a directory" in refused(*SMALL, "-c", tmp_path)
+    assert "is a directory" in refused(*SMALL, "--prefill-chip", tmp_path)
+    (tmp_path / "h100").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(SMALL) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("--isl", "2k", "a whole number"),
+        ("--isl", "1.5", "a whole number"),
+        ("--batch", "nan", "a whole number"),
+        ("--tp", "", "a whole number"),
+        ("--utilisation", "half", "a number"),
+        ("--capex-usd", "40k", "a number"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_plain_words(refused, option, value, wanted):
+    assert refused(*SMALL, option, value) == f"tokenroof: {option} must be {wanted}, got {value!r}.\n"

@@ -14,7 +14,7 @@ from tokenroof.api.lookup import import_model
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Engine
 from tokenroof.catalog.dtypes import DTYPES, dtype
-from tokenroof.catalog.layers import Kind
+from tokenroof.catalog.layers import YAML_SUFFIXES, Kind
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.deploy.accounts import Spending
 from tokenroof.deploy.defaults import default_parallel
@@ -133,7 +133,17 @@ def resolve_chip(catalog: Catalog, given: ChipLike) -> Chip:
     """One chip; see :func:`resolve_chips`."""
     if isinstance(given, Chip):
         return given
-    return catalog.chip(_name("chip", str(given) if isinstance(given, Path) else _text("chip", given)))
+    text = _name("chip", str(given) if isinstance(given, Path) else _text("chip", given))
+    if not text.endswith(YAML_SUFFIXES) and not _is_known(catalog, Kind.CHIP, text):
+        if os.path.isdir(text):
+            raise InputError(f"chip {text!r} is a directory. Give a chip file of it, or a name.")
+        several = [part.strip() for part in text.split(",") if part.strip()]
+        if len(several) > 1:
+            flags = " ".join(f"--chip {each}" for each in several)
+            raise InputError(
+                f"chip {text!r} is not one name. Repeat --chip: {flags} (in Python: chip={several!r})."
+            )
+    return catalog.chip(text)
 
 
 def resolve_engine(catalog: Catalog, given: EngineLike) -> Engine:

@@ -6,8 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 from tokenroof.errors import TokenroofError
+
+if TYPE_CHECKING:
+    import typer
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -51,6 +55,8 @@ def _run(arguments: list[str]) -> int:
         code = command().main(args=arguments, prog_name="tokenroof", standalone_mode=False)
     except TokenroofError as error:
         return _say(str(error), BAD_INPUT)
+    except typer.BadParameter as error:
+        return _say(_plain(error), BAD_INPUT)
     except typer.TyperException as error:
         return _say(error.format_message(), BAD_INPUT)
     except typer.Abort:
@@ -60,6 +66,20 @@ def _run(arguments: list[str]) -> int:
     if code == INTERRUPTED:
         return _say("interrupted.", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _plain(error: typer.BadParameter) -> str:
+    """What is wrong with an option, without the words of the library that parses numbers."""
+    from pydantic import ValidationError
+
+    cause = error.__cause__
+    if error.param is None or not isinstance(cause, ValidationError):
+        return error.format_message()
+    problem = cause.errors()[0]
+    wanted = {"int": "a whole number", "float": "a number"}.get(problem["type"].split("_")[0])
+    if wanted is None:
+        return error.format_message()
+    return f"{error.param.opts[0]} must be {wanted}, got {str(problem['input'])[:40]!r}."
 
 
 def _say(message: str, code: int) -> int:

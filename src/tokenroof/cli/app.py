@@ -36,8 +36,10 @@ def _root(
     pass
 
 
-app.command("estimate")(estimating.estimate)
-app.command("explain")(estimating.explain)
+_TEACHES_CHIPS = {"allow_extra_args": True}  # what stands alone is refused by the command, in better words
+
+app.command("estimate", context_settings=_TEACHES_CHIPS)(estimating.estimate)
+app.command("explain", context_settings=_TEACHES_CHIPS)(estimating.explain)
 for _group in catalog.GROUPS:
     app.add_typer(_group)
 app.add_typer(models.group)

@@ -70,7 +70,7 @@ def estimate(
         if path is not None:
             check(path)
     _check_apart({"--csv": csv, "--html": html, "--chart": chart})
-    answer = _ask(context.params)
+    answer = _ask(context)
     if json:
         typer.echo(answer.json())
     else:
@@ -121,17 +121,20 @@ def explain(
     """Where every millisecond and every gigabyte goes, with definitions, assumptions and sources."""
     from tokenroof.report.explain import explanation
 
-    answer = _ask(context.params)
+    answer = _ask(context)
     out = console()
     for each in answer:
         out.print(explanation(each))
     _finish(answer)
 
 
-def _ask(given: Mapping[str, Any]) -> Answer:
+def _ask(context: typer.Context) -> Answer:
     from tokenroof.api.calls import estimate as ask
 
-    return ask(**_asked(given))
+    if context.args:
+        more = " ".join(f"--chip {each}" for each in context.args)
+        raise InputError(f"unexpected {' '.join(context.args)!r}. To compare chips, repeat --chip: {more}.")
+    return ask(**_asked(context.params))
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
