@@ -265,6 +265,12 @@ def build_engine(given: Mapping[str, Any], *, path: Path, name: str) -> Engine:
         sampler_bytes_per_logit=file.sampler_per_logit,
         exposed_collective_fraction=file.exposed_collective_fraction,
         kernels=file.kernels,
+        settings={
+            "memory_fraction": file.memory_fraction,
+            "block_tokens": file.block_tokens,
+            "max_num_batched_tokens": file.max_num_batched_tokens,
+            "max_num_seqs": file.max_num_seqs,
+        },
     )
 
 

@@ -256,6 +256,8 @@ class Engine:
         Part of collective time not hidden behind compute, 0..1.
     kernels : str
         Framework whose measured kernels this engine runs ("vllm", "sglang", "trtllm").
+    settings : mapping of str to Quantity
+        Source, claim and range of the plain numbers above, by field name.
     """
 
     name: str
@@ -273,6 +275,7 @@ class Engine:
     sampler_bytes_per_logit: Quantity
     exposed_collective_fraction: Quantity
     kernels: str
+    settings: Mapping[str, Quantity] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
