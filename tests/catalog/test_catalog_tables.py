@@ -183,3 +183,17 @@ def test_sketches_keep_both_readings_of_flash_latency_and_say_projection():
     gain = pnm.memory[0].bandwidth_bytes_per_s.value / 6 / standard["bandwidth_bytes_per_s"].value
     assert pnm.memory[0].near_compute
     assert 2.0 <= gain <= 5.0
+
+
+def test_every_limit_of_an_engine_says_where_it_comes_from() -> None:
+    catalog = CATALOG
+    for name in catalog.engines():
+        engine = catalog.engine(name)
+        stated = (
+            engine.memory_fraction,
+            engine.block_tokens,
+            engine.max_num_batched_tokens,
+            engine.max_num_seqs,
+        )
+        assert tuple(quantity.value for quantity in engine.settings.values()) == stated
+        assert all(catalog.source(quantity.source).citation for quantity in engine.settings.values())
