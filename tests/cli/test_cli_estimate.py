@@ -27,7 +27,7 @@ def said(capsys):
 def test_chips_stand_side_by_side(said):
     shown = said(*SMALL, "--chip", "b200", "--chip", "mi300x")
     assert "llama-3.1-8b: 2,000 tokens in, 500 out, 64 sequences at once" in shown
-    assert re.search(r"h100 +b200 +mi300x", shown)
+    assert re.search(r"1 x h100 +1 x b200 +1 x mi300x", shown)
     for label in ("time to first token", "time per output token", "cost of output", "carbon, embodied"):
         assert label in shown
     assert "concurrency: 64 sequences per replica, the default" in shown

@@ -133,3 +133,19 @@ def test_a_sketch_wins_nothing():
     at = [row[0] for row in rows(table)].index("time per output token")
     assert [str(list(c.cells)[at].style) for c in table.columns[1:]] == ["", "bold green", ""]
     assert tables.best_value([both[0], sketch], "tpot_s") is None
+
+
+def test_a_heading_counts_all_chips():
+    from dataclasses import replace
+
+    from tokenroof.deploy.core import Role
+
+    one, other = by_hand.estimate("h100", tp=1), by_hand.estimate("h200", tp=2)
+    (first,), (second,) = one.deployment.pools, other.deployment.pools
+    pools = (replace(first, role=Role.PREFILL), replace(second, role=Role.DECODE, replicas=3))
+    apart = replace(one, deployment=replace(one.deployment, pools=pools), label="h100, h200")
+    named_by_chip = replace(by_hand.estimate("h100", tp=4), label="h100")
+    table = tables.comparison([apart, named_by_chip, replace(one, label="mine")])
+    headings = [str(column.header) for column in table.columns]
+    assert headings == ["", "prefill 1 x h100, decode 6 x h200", "4 x h100", "mine"]
+    assert named(table)["layout"] == ("prefill tp1\ndecode tp2", "tp4", "tp1")

@@ -138,7 +138,33 @@ def short_name(estimate: Estimate) -> str:
 
 def short_names(estimates: Sequence[Estimate]) -> tuple[str, ...]:
     """One distinct name per estimate; twins get their layout, then a number."""
-    names = [short_name(estimate) for estimate in estimates]
+    return _distinct([short_name(estimate) for estimate in estimates], estimates)
+
+
+def column_name(estimate: Estimate) -> str:
+    """The label the caller gave, or all chips: "4 x h100", "prefill 1 x b200, decode 2 x h200"."""
+    pools = estimate.deployment.pools
+    if estimate.label and estimate.label != ", ".join(dict.fromkeys(pool.chip.name for pool in pools)):
+        return estimate.label
+    return ", ".join(f"{_role(pool)}{pool_chips(pool)} x {pool.chip.name}" for pool in pools)
+
+
+def column_names(estimates: Sequence[Estimate]) -> tuple[str, ...]:
+    """One distinct heading per estimate, as :func:`short_names`, with the number of chips."""
+    return _distinct([column_name(estimate) for estimate in estimates], estimates)
+
+
+def layouts_line(estimate: Estimate) -> str:
+    """The sharding of every pool: "tp4", "prefill tp1, decode tp2"."""
+    pools = estimate.deployment.pools
+    return ", ".join(f"{_role(pool)}{layout(pool.parallel)}" for pool in pools)
+
+
+def _role(pool: Pool) -> str:
+    return "" if pool.role is Role.BOTH else f"{pool.role} "
+
+
+def _distinct(names: list[str], estimates: Sequence[Estimate]) -> tuple[str, ...]:
     layouts = [layout(estimate.deployment.pools[0].parallel) for estimate in estimates]
     concurrencies = [f"c{estimate.concurrency}" for estimate in estimates]
     numbers = [f"#{i + 1}" for i in range(len(estimates))]

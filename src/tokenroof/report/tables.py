@@ -14,14 +14,14 @@ from tokenroof.report.human import human, limit_name, share
 from tokenroof.report.labels import (
     GROUPS,
     METRICS,
+    column_names,
     formats_line,
     group_of,
     headline,
-    layout,
+    layouts_line,
     metric_ids,
     metric_label,
     metric_text,
-    short_names,
 )
 
 _DASH = "-"
@@ -50,7 +50,7 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
     table = grid(title)
     table.min_width = min(len(title), _TITLE_WIDTH)  # or rich breaks the title to the width of one column
     table.add_column("")
-    for name in short_names(estimates):
+    for name in column_names(estimates):
         table.add_column(name, justify="right", overflow="fold")
     table.add_row("layout", *(_layouts(estimate) for estimate in estimates))
     table.add_row("engine", *(_engines(estimate) for estimate in estimates))
@@ -99,7 +99,7 @@ def best_value(estimates: Sequence[Estimate], key: str) -> float | None:
 
 
 def _layouts(estimate: Estimate) -> Text:
-    text = ", ".join(layout(pool.parallel) for pool in estimate.deployment.pools)
+    text = layouts_line(estimate).replace(", ", "\n")
     return Text(text + (" (projection)" if is_projection(estimate) else ""))
 
 
@@ -143,7 +143,7 @@ def _utilisation(estimate: Estimate, name: str) -> Text:
 
 def infeasible(estimates: Sequence[Estimate]) -> Table | None:
     """What cannot be, with the two numbers that clash; None when everything can."""
-    rows = [(n, e) for n, e in zip(short_names(estimates), estimates, strict=True) if e.infeasible]
+    rows = [(n, e) for n, e in zip(column_names(estimates), estimates, strict=True) if e.infeasible]
     if not rows:
         return None
     table = grid("Infeasible")
@@ -204,7 +204,7 @@ def limits(estimates: Sequence[Estimate]) -> Table:
     table.add_column("time", justify="right")
     for name in names:
         table.add_column(limit_name(name), justify="right")
-    for label, estimate in zip(short_names(estimates), estimates, strict=True):
+    for label, estimate in zip(column_names(estimates), estimates, strict=True):
         for phase in estimate.phases.values():
             cells = (human(phase.by_limit_s[n], "s") if phase.by_limit_s.get(n) else _DASH for n in names)
             table.add_row(label, phase.name, human(phase.time_s, "s"), *cells)
