@@ -70,6 +70,24 @@ def test_repr_is_one_line_per_estimate(answer):
     assert repr(tr.Answer(())).startswith("Answer of 0 estimates")
 
 
+def test_one_metric_of_an_answer(answer):
+    assert answer.metric("tpot_s", 1) == answer.metric("tpot_s", -1) == answer[1].metrics["tpot_s"].value
+    assert tr.Answer(answer.estimates[:1]).metric("ttft_s") == answer[0].metrics["ttft_s"].value
+    with pytest.raises(tr.InputError, match=r"holds 2 estimates. Say which: metric\('tpot_s', 0\)"):
+        answer.metric("tpot_s")
+    for index in (2, -3):
+        with pytest.raises(tr.InputError, match=r"index must lie in 0\.\.1"):
+            answer.metric("tpot_s", index)
+    with pytest.raises(tr.InputError, match=r"unknown metric 'tpot'\. Known: .*tpot_s"):
+        answer.metric("tpot", 0)
+
+
+def test_a_metric_of_what_cannot_be_says_why():
+    alone = tr.estimate("llama-3.3-70b", "l4", tp=1)
+    with pytest.raises(tr.InputError, match="no tpot_s, the estimate is infeasible: does not fit: weights"):
+        alone.metric("tpot_s")
+
+
 def test_an_answer_is_a_frame(answer):
     frame = answer.to_frame()
     assert isinstance(frame, pl.DataFrame)

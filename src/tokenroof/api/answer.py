@@ -81,6 +81,46 @@ class Answer:
         """Whether any of them has an answer."""
         return any(estimate.feasible for estimate in self.estimates)
 
+    def metric(self, name: str, index: int | None = None) -> float:
+        """The value of one metric, in base units; an estimate without an answer has none.
+
+        Parameters
+        ----------
+        name : str
+            Identifier: "ttft_s", "tpot_s", "output_tokens_per_s_per_chip", "usd_per_mtok_output", ...
+        index : int, optional
+            Of which estimate, as in ``answer[index]``. Needed when there are several.
+
+        Returns
+        -------
+        float
+            ``answer[index].metrics[name].value``.
+
+        Raises
+        ------
+        InputError
+            The estimate is infeasible (the reason is said), it has no such metric, or it is not clear
+            which estimate is meant.
+
+        Examples
+        --------
+        >>> import tokenroof as tr
+        >>> tr.estimate("llama-3.1-8b", "h100").metric("tpot_s") < 0.1
+        True
+        """
+        count = len(self.estimates)
+        if index is None and count != 1:
+            raise InputError(f"the answer holds {count} estimates. Say which: metric({name!r}, 0).")
+        at = 0 if index is None else index
+        if not -count <= at < count:
+            raise InputError(f"index must lie in 0..{count - 1}, got {index!r}.")
+        estimate = self.estimates[at]
+        if estimate.infeasible is not None:
+            raise InputError(f"no {name}, the estimate is infeasible: {estimate.infeasible.reason}")
+        if name not in estimate.metrics:
+            raise InputError(f"unknown metric {name!r}. Known: {', '.join(estimate.metrics)}.")
+        return estimate.metrics[name].value
+
     def table(self) -> Table:
         """A rich table, one column per estimate; a notebook shows it as it is.
 

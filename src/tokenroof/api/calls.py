@@ -138,7 +138,8 @@ def estimate(
     Returns
     -------
     Answer
-        One estimate per chip, in order. What cannot be has ``infeasible`` set, with the reason.
+        One estimate per chip, in order. What cannot be has ``infeasible`` set, with the reason, and no
+        metrics: ``answer[0].metrics["tpot_s"]`` is a KeyError there, ``answer.metric("tpot_s")`` says why.
 
     Raises
     ------
