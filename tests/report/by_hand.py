@@ -239,7 +239,7 @@ def estimate(
         max_batch=211,
     )
     need = Infeasible(
-        reason=f"does not fit: weights 141.1 GB > 79.2 GB usable on 1 x {name}. Try --tp 4, or narrower weights.",
+        reason=f"does not fit: weights 141.1 GB > 79.2 GB usable on 1 x {name}. Try --tp 4.",
         need=1.411e11,
         have=7.92e10,
         unit="bytes",

@@ -92,8 +92,8 @@ def _side_by_side(estimates: Sequence[Estimate]) -> str:
     problems = tables.infeasible(estimates)
     below = "" if problems is None else "<h3>Infeasible</h3>" + tidy_table(problems)
     note = (
-        "<p class='faint'>Green: the best of the line among columns whose operators were measured on the very "
-        "chip. Definitions are below.</p>"
+        "<p class='faint'>Green: the best of the line, among columns whose operators were measured on that "
+        "very chip. Definitions are below.</p>"
         if len(estimates) > 1
         else ""
     )
