@@ -171,8 +171,8 @@ def decode_share(question: Question, pool: Pool, step: Samples, micro_batch: int
 def metrics_of(
     question: Question, times: Times, usages: tuple[Usage, ...], *, requests_per_s: float, max_batch: int
 ) -> dict[str, Metric]:
-    """Every metric that both kinds of deployment have."""
-    shape = question.shape
+    """Every metric that both kinds of deployment have; one that the request does not define is left out."""
+    shape, plan = question.shape, question.plan
     chips = sum(each.chips for each in usages)
     output_per_s = requests_per_s * shape.osl_tokens
     values = {
@@ -192,7 +192,26 @@ def metrics_of(
         "mfu_fraction": sum(each.compute_chip_s for each in usages) * requests_per_s / chips,
     }
     spent = accounts(usages, shape, requests_per_s=requests_per_s)
-    return {name: metric(name, value) for name, value in values.items()} | spent
+    undefined = {
+        *(() if plan.prompt_tokens else ("prefill_s", "usd_per_mtok_input")),
+        *(() if plan.steps else ("decode_step_s", "usd_per_mtok_output")),
+        *(("tpot_s", "output_tokens_per_s_per_user") if shape.osl_tokens == 1 else ()),
+    }
+    found = {name: metric(name, value) for name, value in values.items()} | spent
+    return {name: each for name, each in found.items() if name not in undefined}
+
+
+def phases_of(
+    plan: Plan, *, prefill: Callable[[], Phase], decode: Callable[[], Phase]
+) -> dict[str, Callable[[], Phase]]:
+    """The phases that a request goes through, to be explained when asked for.
+
+    There is no prefill where every step runs the whole sequence, and no decode after a single token.
+    """
+    return {
+        **({"prefill": prefill} if plan.prompt_tokens else {}),
+        **({"decode": decode} if plan.steps else {}),
+    }
 
 
 def explain_decode(question: Question, pool: Pool, seqs: int, in_flight: int) -> Phase:

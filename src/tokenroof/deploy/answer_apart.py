@@ -12,6 +12,7 @@ from tokenroof.deploy.answer import (
     fit_problem,
     infeasible,
     metrics_of,
+    phases_of,
     prefill_work,
     sequences_problem,
     usage,
@@ -70,10 +71,11 @@ def answer(
         concurrency=whole,
         metrics=metrics,
         capacity=memory,
-        phases={
-            "prefill": lambda: explain_prefill(question, prefill),
-            "decode": lambda: explain_decode(question, decode, micro_batch, in_flight),
-        },
+        phases=phases_of(
+            plan,
+            prefill=lambda: explain_prefill(question, prefill),
+            decode=lambda: explain_decode(question, decode, micro_batch, in_flight),
+        ),
         bases=tuple(each.basis for each in usages),
         assumptions=(*assumed, "the cache is handed over after the prefill; nothing of it is hidden"),
     )

@@ -12,6 +12,7 @@ from tokenroof.deploy.answer import (
     fit_problem,
     infeasible,
     metrics_of,
+    phases_of,
     prefill_work,
     sequences_problem,
     usage,
@@ -49,10 +50,11 @@ def answer(question: Question, pool: Pool, concurrency: int | None, batch: int |
         concurrency=whole,
         metrics=metrics_of(question, served, (spent,), requests_per_s=rate, max_batch=held),
         capacity=memory,
-        phases={
-            "prefill": lambda: explain_prefill(question, pool),
-            "decode": lambda: explain_decode(question, pool, served.micro_batch, served.in_flight),
-        },
+        phases=phases_of(
+            plan,
+            prefill=lambda: explain_prefill(question, pool),
+            decode=lambda: explain_decode(question, pool, served.micro_batch, served.in_flight),
+        ),
         bases=(spent.basis,),
         assumptions=assumed if pool.engine.chunked_prefill else (*assumed, apart),
     )

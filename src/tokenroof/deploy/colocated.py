@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,12 @@ from tokenroof.deploy.schedule import (
     prompts_together,
     separate_pace,
 )
+from tokenroof.graph.build import step_ops
+from tokenroof.graph.core import Batch
 from tokenroof.perf.compile import Samples, no_samples
 from tokenroof.perf.lowprec import formats_on
+from tokenroof.perf.peaks import peak_name
+from tokenroof.perf.step import step_time
 from tokenroof.perf.table import StepTable, compile_table
 from tokenroof.workload.core import RequestShape
 
@@ -108,6 +113,19 @@ def prefill_steps(pool: Pool, table: StepTable, shape: RequestShape, prompts: in
     )
 
 
+def _whole_step(pool: Pool, deployment: Deployment, batch: Batch) -> Samples:
+    """A step that runs whole sequences, operator by operator; a table is coarse beyond the token budget."""
+    machine = machine_of(pool)
+    formats = formats_on(deployment.precision, machine.peak_flop_per_s)
+    ops = step_ops(deployment.model, formats, pool.parallel, batch, hot_factor=deployment.expert_load_factor)
+    timed = step_time(ops, machine)
+    compute_s = sum(
+        float(op.work.flop) * op.count / float(machine.peak_flop_per_s[peak_name(op, machine)]) for op in ops
+    )
+    energy_j = math.nan if timed.energy_j is None else timed.energy_j
+    return Samples(np.asarray(timed.time_s), np.asarray(energy_j), np.asarray(compute_s))
+
+
 def serve(pool: Pool, deployment: Deployment, shape: RequestShape, plan: Plan, sequences: int) -> Served:
     """Steady state of one replica that always holds ``sequences`` requests.
 
@@ -129,7 +147,8 @@ def serve(pool: Pool, deployment: Deployment, shape: RequestShape, plan: Plan, s
     """
     table = table_of(pool, deployment, plan)
     seqs, in_flight = micro_batches(sequences, pool.parallel.pp)
-    step = table.evaluate(decoding(deployment.model, seqs, plan.context_tokens))
+    batch = decoding(deployment.model, seqs, plan.context_tokens)
+    step = table.evaluate(batch) if plan.prompt_tokens else _whole_step(pool, deployment, batch)
     pure_s = mean_step_s(table, shape, plan, seqs, mean_context_s=float(step.time_s))
     alone = prefill_steps(pool, table, shape) if plan.prompt_tokens else no_samples((1,))
     if not plan.prompt_tokens:

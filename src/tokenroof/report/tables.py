@@ -28,6 +28,8 @@ _DASH = "-"
 _REST = "more"
 _TITLE_WIDTH = 100
 _SECTIONS = {"prefill": "Prefill", "decode": "Decode", "both": "Both together", "more": "More"}
+_FIRST = "First token"  # of a model that has no prefill: every step runs the whole sequence
+_NEED_TWO_TOKENS = frozenset({"tpot_s", "usd_per_mtok_output"})
 _OFTEN_ZERO = frozenset({"waiting_s", "kv_transfer_s"})
 
 
@@ -57,14 +59,15 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
     table.add_row("formats", *(Text(formats_line(e).replace(", ", "\n")) for e in estimates))
     table.add_row("operators", *(Text(e.evidence or _DASH) for e in estimates))
     table.add_row("sequences at once", *(_load_cell(estimate) for estimate in estimates))
-    present = [key for key in metric_ids(estimates) if _says_something(estimates, key)]
+    present = [key for key in _rows(estimates) if _says_something(estimates, key)]
     for title in (*GROUPS, _REST):
         keys = [key for key in present if group_of(key, _REST) == title]
         phased = any(title in estimate.phases for estimate in estimates)
         if not keys and not phased:
             continue
         table.add_section()
-        table.add_row(Text(_SECTIONS.get(title, title), style="bold"))
+        heading = _FIRST if title == "prefill" and not phased else _SECTIONS.get(title, title)
+        table.add_row(Text(heading, style="bold"))
         for key in keys:
             best = best_value(estimates, key)
             cells = (_metric_cell(estimate, key, best) for estimate in estimates)
@@ -79,6 +82,14 @@ def _load_cell(estimate: Estimate) -> Text:
     if estimate.infeasible is not None:
         return Text("infeasible", style="red")
     return Text(f"{estimate.concurrency:,}")
+
+
+def _rows(estimates: Sequence[Estimate]) -> tuple[str, ...]:
+    """Metrics in reading order; those that a single output token does not define keep their line."""
+    found = metric_ids(estimates)
+    single = any(estimate.metrics and estimate.shape.osl_tokens == 1 for estimate in estimates)
+    wanted = {*found, *(_NEED_TWO_TOKENS if single else ())}
+    return (*(key for key in METRICS if key in wanted), *(key for key in found if key not in METRICS))
 
 
 def _says_something(estimates: Sequence[Estimate], key: str) -> bool:
