@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tokenroof as tr
 from tokenroof.catalog.catalog import Catalog, load
 from tokenroof.deploy.core import Deployment, Estimate, Pool
 from tokenroof.deploy.estimate import estimate
@@ -70,3 +71,15 @@ def test_prompts_that_do_not_divide_the_budget_are_not_rounded_away() -> None:
         for isl in (4000, 5600, 8000)
     ]
     assert max(tokens_per_s) < 1.1 * min(tokens_per_s)
+
+
+@pytest.mark.parametrize(("ways", "ranks"), [({"tp": 1}, 1), ({"tp": 4}, 1), ({"tp": 1, "dp": 4}, 4)])
+def test_phases_at_work_add_up_to_the_arithmetic_used(ways: dict[str, int], ranks: int) -> None:
+    """One prompt keeps one rank busy, a decode step all of them; the rest of the time is no arithmetic."""
+    answer = tr.estimate("llama-3.1-8b", "h100", isl=2000, osl=500, concurrency=64, **ways)[0]
+    prefill, decode = (answer.phases[name] for name in ("prefill", "decode"))
+    prompt_s = prefill.mfu_fraction * prefill.time_s / ranks
+    answer_s = 499 * decode.mfu_fraction * decode.time_s / 64
+    used = answer.metrics["requests_per_s"].value * (prompt_s + answer_s)
+    assert answer.metrics["mfu_fraction"].value == pytest.approx(used, rel=1e-3)
+    assert "chip at work" in answer.metrics["mfu_fraction"].definition

@@ -178,7 +178,9 @@ class Phase:
     ops : tuple of OpRow
         Every operator.
     mfu_fraction, mbu_fraction : float
-        Model flop and bytes over what the peaks would allow in that time.
+        Model flop and bytes of a chip at work over what its peaks would allow in that time. Chips of the
+        replica with nothing to do (other data parallel ranks during one prompt, other stages) do not
+        count; they do in the metric ``mfu_fraction``.
     energy_j : float or None
         Of one replica for that work, static power included (with pipeline stages, a decode step bears
         its share of it); None when no power figure of the chip is known. [J]

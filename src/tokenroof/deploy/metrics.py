@@ -42,7 +42,12 @@ GLOSSARY: dict[str, Term] = {
     "max_batch": Term("sequences", "sequences of these lengths that the caches of the deployment hold"),
     "kv_transfer_s": Term("s", "hand-off of one prompt's cache from a prefill to a decode replica"),
     "chips": Term("chips", "chips of the deployment"),
-    "mfu_fraction": Term("1", "model arithmetic over what the peaks allow, over the steady state"),
+    "mfu_fraction": Term(
+        "1",
+        "model arithmetic over what the peaks of all chips allow, over the steady state, waiting ranks "
+        "included; the MFU of a phase is that of a chip at work, so that one prompt on one of several data "
+        "parallel ranks is weighed against that rank alone",
+    ),
     "usd_per_hour": Term("USD/h", "all chips of the deployment, at the stated price"),
     "usd_per_mtok_output": Term("USD/Mtok", "a million output tokens: the chip time that decoding takes"),
     "usd_per_mtok_input": Term("USD/Mtok", "a million input tokens: the chip time that prefill takes"),

@@ -66,10 +66,11 @@ def phase_sentence(estimate: Estimate, phase: Phase) -> str:
     )
     largest = sorted(phase.ops, key=lambda op: -op.time_s)[:_SHOWN_OPS]
     ops = ", ".join(f"{op.name} {human(op.time_s, 's')} ({share(op.share_fraction)})" for op in largest)
+    energy = "unknown energy" if phase.energy_j is None else human(phase.energy_j, "J")
     return (
         f"{what} takes {human(phase.time_s, 's')}. By limiting resource: {bounds}. Largest operators: {ops}. "
-        f"It uses {share(phase.mfu_fraction)} of peak arithmetic and {share(phase.mbu_fraction)} of peak "
-        f"bandwidth, and {human(phase.energy_j, 'J') if phase.energy_j is not None else 'unknown energy'}."
+        f"A chip at work uses {share(phase.mfu_fraction)} of its peak arithmetic and "
+        f"{share(phase.mbu_fraction)} of its peak bandwidth; all of it takes {energy}."
     )
 
 

@@ -32,6 +32,7 @@ _CAPTIONS = {
     "sweep": "The same deployment at growing batch, up to what fits. Up is cheaper, right is faster for the "
     "user.",
 }
+_INTERACTIVITY = "output_tokens_per_s_per_user"  # undefined for a single output token
 _TITLES = {
     "roofline": "Roofline",
     "breakdown": "Where the time goes",
@@ -104,7 +105,8 @@ def _charts(estimates: Sequence[Estimate], sweep: Sequence[Estimate]) -> list[st
     drawn = []
     for kind in charts.KINDS:
         rows = sweep if kind == "sweep" else estimates
-        if any(estimate.feasible for estimate in rows):
+        drawable = [e for e in rows if e.feasible and (kind != "sweep" or _INTERACTIVITY in e.metrics)]
+        if drawable:
             picture = figure(charts.svg(charts.chart(rows, kind, titled=False)), _CAPTIONS[kind], kind)
             drawn.append(section(_TITLES[kind], picture))
     return drawn
