@@ -49,3 +49,5 @@ def test_a_denoising_step_is_one_figure_everywhere(diffusion):
     step_s = diffusion.metrics["decode_step_s"].value
     assert diffusion.phases["decode"].time_s == pytest.approx(step_s, rel=1e-9)
     assert diffusion.metrics["e2e_s"].value == pytest.approx(512 * step_s, rel=1e-9)
+    assert diffusion.metrics["tpot_s"].value == pytest.approx((512 - 32) * step_s / 499, rel=1e-9)
+    assert any(text.startswith("tokens: the first 32 come together") for text in diffusion.assumptions)

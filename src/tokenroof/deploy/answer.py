@@ -270,6 +270,7 @@ def assemble(
         *assumptions,
         *_unpowered(deployment),
         *_balanced(deployment),
+        *_blocks(deployment),
         *(f"model: {warning}" for warning in deployment.model.warnings),
         *(
             note
@@ -318,6 +319,17 @@ def _balanced(deployment: Deployment) -> tuple[str, ...]:
     spread = any(pool.parallel.ep > 1 for pool in deployment.pools)
     balanced = deployment.expert_load_factor == 1.0
     return ("experts: balanced load assumed",) if routed and spread and balanced else ()
+
+
+def _blocks(deployment: Deployment) -> tuple[str, ...]:
+    """That the first block of a diffusion model is counted in the time to first token."""
+    diffusion = deployment.model.generation
+    if diffusion is None:
+        return ()
+    return (
+        f"tokens: the first {diffusion.block_tokens} come together, all their steps within the time to "
+        "first token; the time per output token spreads the other steps over the rest of the answer",
+    )
 
 
 def _accounting(basis: CostBasis) -> str:
