@@ -9,7 +9,6 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from tokenroof.catalog.core import OperandKind
 from tokenroof.deploy.core import OpRow, Phase
 from tokenroof.deploy.provenance import Power
 from tokenroof.graph.core import Collective, Num, Op
@@ -147,7 +146,7 @@ def _row(item: OpTime, machine: Machine, limit: str, phase_s: float) -> OpRow:
     steps = item.time_s.size if isinstance(item.time_s, np.ndarray) else 1
     time_s = _total(item.time_s)
     flop = _count(op.work.flop, steps) * op.count
-    moved = sum(_count(getattr(op.work, field), steps) for field in _TRAFFIC) * op.count
+    moved = sum(_count(moved_bytes, steps) for _, moved_bytes in op.work.by_kind()) * op.count
     message = _count(op.message_bytes, steps) * op.count if isinstance(op, Collective) else 0.0
     return OpRow(
         name=op.name,
@@ -166,14 +165,6 @@ def _row(item: OpTime, machine: Machine, limit: str, phase_s: float) -> OpRow:
     )
 
 
-_TRAFFIC: Mapping[str, OperandKind] = {
-    "weights_bytes": OperandKind.WEIGHTS,
-    "kv_bytes": OperandKind.KV,
-    "state_bytes": OperandKind.STATE,
-    "activation_bytes": OperandKind.ACTIVATIONS,
-}
-
-
 def _count(value: object, steps: int) -> float:
     if isinstance(value, np.ndarray):
         return float(value.sum())
@@ -184,8 +175,8 @@ def _count(value: object, steps: int) -> float:
 def _stream_s(op: Op, machine: Machine, steps: int) -> dict[str, float]:
     """Ideal time of the operator's traffic by tier, all runs. [s]"""
     out: dict[str, float] = {}
-    for field, kind in _TRAFFIC.items():
-        moved = _count(getattr(op.work, field), steps) * op.count
+    for kind, moved_bytes in op.work.by_kind():
+        moved = _count(moved_bytes, steps) * op.count
         if moved:
             tier = machine.tier(kind)
             out[tier.name] = out.get(tier.name, 0.0) + moved / float(tier.bandwidth_bytes_per_s)

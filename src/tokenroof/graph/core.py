@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tokenroof.catalog.core import OperandKind
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:
@@ -161,6 +162,15 @@ class Work:
     kv_bytes: Int = 0
     state_bytes: Int = 0
     activation_bytes: Int = 0
+
+    def by_kind(self) -> tuple[tuple[OperandKind, Int], ...]:
+        """Traffic by operand kind. [bytes]"""
+        return (
+            (OperandKind.WEIGHTS, self.weights_bytes),
+            (OperandKind.KV, self.kv_bytes),
+            (OperandKind.STATE, self.state_bytes),
+            (OperandKind.ACTIVATIONS, self.activation_bytes),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tokenroof.catalog.core import OperandKind
 from tokenroof.catalog.efficiency import OpEfficiency, load
 from tokenroof.errors import CatalogError
 from tokenroof.graph.core import Num, Work
@@ -101,12 +100,7 @@ def dynamic_energy_j(work: Work, machine: Machine, peak: str, time_s: Num) -> Nu
     energy: Num = (flop.astype(np.float64) if isinstance(flop, np.ndarray) else float(flop)) * (
         machine.energy_j_per_flop[peak]
     )
-    for kind, moved_bytes in (
-        (OperandKind.WEIGHTS, work.weights_bytes),
-        (OperandKind.KV, work.kv_bytes),
-        (OperandKind.STATE, work.state_bytes),
-        (OperandKind.ACTIVATIONS, work.activation_bytes),
-    ):
+    for kind, moved_bytes in work.by_kind():
         if isinstance(moved_bytes, int) and moved_bytes == 0:
             continue
         energy = energy + moved_bytes * machine.tier(kind).energy_j_per_byte

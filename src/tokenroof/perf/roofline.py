@@ -118,12 +118,7 @@ def tier_streams_s(
         By tier name, only tiers that are used. [s]
     """
     streams: dict[str, Num] = {}
-    for kind, moved_bytes in (
-        (OperandKind.WEIGHTS, work.weights_bytes),
-        (OperandKind.KV, work.kv_bytes),
-        (OperandKind.STATE, work.state_bytes),
-        (OperandKind.ACTIVATIONS, work.activation_bytes),
-    ):
+    for kind, moved_bytes in work.by_kind():
         if isinstance(moved_bytes, int) and moved_bytes == 0:
             continue
         tier = machine.tier(kind)
