@@ -78,9 +78,7 @@ def ideal_machine(
         peak_flop_per_s={"bf16": flop_per_s},
         compute_units=1.0,
         cache_bytes=0.0,
-        tiers=(
-            Tier(name="hbm", bandwidth_bytes_per_s=bytes_per_s, capacity_bytes=1e15, energy_j_per_byte=0.0),
-        ),
+        tiers=(Tier(name="hbm", bandwidth_bytes_per_s=bytes_per_s, energy_j_per_byte=0.0),),
         placement=dict.fromkeys(OperandKind, "hbm"),
         scale_up=scale_up,
         scale_out=None,

@@ -65,7 +65,7 @@ def test_decode_gemm_is_its_bytes_and_prefill_gemm_its_flop():
 
 def test_each_operand_streams_through_its_own_tier():
     base = cases.machine()
-    slow = Tier(name="flash", bandwidth_bytes_per_s=1e11, capacity_bytes=1e12, energy_j_per_byte=1e-9)
+    slow = Tier(name="flash", bandwidth_bytes_per_s=1e11, energy_j_per_byte=1e-9)
     split = replace(
         base, tiers=(*base.tiers, slow), placement={**base.placement, OperandKind.WEIGHTS: "flash"}
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tokenroof.catalog.core import Chip, Engine
@@ -239,7 +239,6 @@ class Estimate:
     assumptions: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     label: str = ""
-    extra: Mapping[str, float] = field(default_factory=dict)
     evidence: str = ""
     grounded: bool = False
 

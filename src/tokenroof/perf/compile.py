@@ -248,11 +248,6 @@ def present_lanes(subject: Subject) -> tuple[str, ...]:
     return tuple(lane for lane in LANES if lane in subject.classes)
 
 
-def has_prefill(subject: Subject) -> bool:
-    """Whether some operator depends on the lengths of prompt chunks."""
-    return PREFILL in subject.classes
-
-
 CHUNK_KNOTS: IntArray = np.array([1, 2, 3, 4, 8, 32, 256])
 """Numbers of prompt chunks at which prefill attention is sampled."""
 

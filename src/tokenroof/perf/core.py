@@ -19,9 +19,7 @@ class Tier:
 
     name: str
     bandwidth_bytes_per_s: Num
-    capacity_bytes: Num
     energy_j_per_byte: Num
-    read_latency_s: Num = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

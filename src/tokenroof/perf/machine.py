@@ -115,17 +115,14 @@ def _near_compute(chip: Chip) -> str:
 
 
 def _tier(tier: MemoryTier) -> Tier:
-    latency_s = _value(tier.read_latency_s)
     return Tier(
         name=tier.name,
         bandwidth_bytes_per_s=achievable_bandwidth_bytes_per_s(
             tier.bandwidth_bytes_per_s.value,
             outstanding_bytes=tier.outstanding_bytes,
-            read_latency_s=latency_s,
+            read_latency_s=_value(tier.read_latency_s),
         ),
-        capacity_bytes=tier.usable_capacity_bytes.value,
         energy_j_per_byte=tier.energy_j_per_byte.value,
-        read_latency_s=latency_s or 0.0,
     )
 
 

@@ -59,7 +59,6 @@ def _estimate(label: str, estimate: Estimate) -> dict[str, Any]:
         "phases": {name: _phase(phase) for name, phase in estimate.phases.items()},
         "capacity": _capacity(estimate.capacity) if estimate.capacity else None,
         "evidence": estimate.evidence or None,
-        "extra": dict(estimate.extra),
         "assumptions": list(estimate.assumptions),
         "sources": list(estimate.sources),
     }
