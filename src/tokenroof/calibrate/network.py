@@ -294,7 +294,8 @@ def fit(series: Series, net: Net, *, source: str, claim: str = "measured") -> Op
 def held_out_errors(series: Series, sharpness: float = 1.0) -> tuple[float, float]:
     """Mean absolute relative error of each half of the sizes, predicted from the other half.
 
-    First the odd positions predicted from the even ones (the half that the compared forms were tested on), then back.
+    First the odd positions predicted from the even ones (the half that the compared forms were tested
+    on), then back.
     """
     errors = []
     for train in (0, 1):
