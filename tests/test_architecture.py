@@ -10,7 +10,7 @@ PACKAGE = ROOT / "src" / "tokenroof"
 MAX_LINES = 400
 
 OPEN_TO_ALL = {"errors", "units"}
-_DEPLOY_AND_BELOW = {"catalog", "workload", "graph", "perf", "cost", "deploy"}
+_DEPLOY_AND_BELOW = {"catalog", "workload", "graph", "perf", "cost", "serve", "deploy"}
 ALLOWED = {
     "errors": set(),
     "units": {"errors"},
@@ -19,7 +19,8 @@ ALLOWED = {
     "graph": {"catalog"},
     "perf": {"catalog", "graph"},
     "cost": {"catalog"},
-    "deploy": {"catalog", "workload", "graph", "perf", "cost"},
+    "serve": {"workload", "perf"},
+    "deploy": {"catalog", "workload", "graph", "perf", "cost", "serve"},
     "calibrate": _DEPLOY_AND_BELOW,
     "report": _DEPLOY_AND_BELOW | {"calibrate"},
     "api": _DEPLOY_AND_BELOW | {"calibrate", "report"},
@@ -33,6 +34,8 @@ REPORT_MODULES = {
     "tokenroof.catalog.model",
     "tokenroof.graph.core",
     "tokenroof.workload.core",
+    "tokenroof.serve.core",
+    "tokenroof.serve.results",
     "tokenroof.deploy.core",
     "tokenroof.errors",
     "tokenroof.units",
@@ -84,7 +87,17 @@ def _is_room(name: str) -> bool:
 def test_report_computes_nothing(path: Path) -> None:
     modules = {name for name in imported_modules(path) if _module_exists(name)}
     outside = {name for name in modules if not name.startswith("tokenroof.report")}
-    assert outside <= REPORT_MODULES | {"tokenroof.catalog", "tokenroof.deploy", "tokenroof.graph"}
+    assert outside <= REPORT_MODULES | {
+        f"tokenroof.{room}" for room in ("catalog", "deploy", "graph", "serve", "workload")
+    }
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(p) == "serve"], ids=lambda p: p.name)
+def test_serving_sees_time_as_a_step_table_alone(path: Path) -> None:
+    perf = {
+        name for name in imported_modules(path) if name.startswith("tokenroof.perf") and _module_exists(name)
+    }
+    assert perf <= {"tokenroof.perf", "tokenroof.perf.table"}
 
 
 def _module_exists(name: str) -> bool:

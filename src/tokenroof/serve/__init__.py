@@ -1,0 +1,1 @@
+"""Serving under load: requests arrive, wait, are batched, prefilled, decoded, moved, and leave."""
