@@ -63,22 +63,29 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheTier:
-    """A place that evicted cache goes to: host memory, SSD, a remote store. Nearest first.
+    """A place below HBM that cache is kept in: host memory, SSD, a remote store. Nearest first.
 
     Attributes
     ----------
     name : str
         For tables.
     blocks : int
-        What it holds for one replica, in the pool's blocks.
+        What it holds for one replica, in the pool's blocks; all that it holds, if it is shared.
     bytes_per_s, latency_s : float
         Of loading into one replica. [bytes/s], [s]
+    shared : bool
+        One content for all replicas of the pool (a store over the network); below the tiers that are not.
+    write_through : bool
+        Written when a prompt has been computed (what vLLM, LMCache and SGLang do unless told otherwise);
+        False: only with what the tier above, HBM above the first, evicts.
     """
 
     name: str
     blocks: int
     bytes_per_s: float
     latency_s: float
+    shared: bool = False
+    write_through: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
