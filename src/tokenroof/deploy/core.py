@@ -10,12 +10,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from tokenroof.catalog.core import Chip, Engine
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.errors import InputError
 from tokenroof.graph.core import Parallel
 from tokenroof.workload.core import RequestShape
+
+if TYPE_CHECKING:
+    from tokenroof.serve.results import Run
 
 
 class Role(StrEnum):
@@ -227,6 +231,8 @@ class Estimate:
         "sketch"; "" when infeasible.
     grounded : bool
         Whether every matrix, attention and expert operator was measured on the very chip.
+    run : Run or None
+        What was simulated, request by request; None in closed form.
     """
 
     deployment: Deployment
@@ -241,6 +247,7 @@ class Estimate:
     label: str = ""
     evidence: str = ""
     grounded: bool = False
+    run: Run | None = None
 
     @property
     def feasible(self) -> bool:

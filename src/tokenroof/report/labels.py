@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tokenroof.deploy.core import Estimate, Metric, Pool, Role
 from tokenroof.graph.core import Parallel
 from tokenroof.report.human import human, share
+from tokenroof.workload.core import Slo
+
+if TYPE_CHECKING:
+    from tokenroof.serve.results import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +196,10 @@ def formats_line(estimate: Estimate) -> str:
 
 def workload_line(estimate: Estimate) -> str:
     """The load in one line."""
+    if estimate.run is not None:
+        requests = estimate.run.requests
+        load = f"{requests.label}, " if requests.label else ""
+        return f"{lengths_line(estimate)}, {load}{len(requests):,} requests"
     if not estimate.concurrency:  # infeasible before any was chosen
         return lengths_line(estimate)
     seqs = f"{estimate.concurrency} sequence{'s' if estimate.concurrency != 1 else ''} at once"
@@ -199,8 +207,38 @@ def workload_line(estimate: Estimate) -> str:
 
 
 def lengths_line(estimate: Estimate) -> str:
-    """Lengths of a request in one line."""
+    """Lengths of a request in one line; those of a run are means."""
+    if estimate.run is not None and not _same_lengths(estimate.run):
+        return f"mean {estimate.shape.isl_tokens:,} tokens in, {estimate.shape.osl_tokens:,} out"
     return f"{estimate.shape.isl_tokens:,} tokens in, {estimate.shape.osl_tokens:,} out"
+
+
+def _same_lengths(run: Run) -> bool:
+    requests = run.requests
+    return all(bool((column == column[0]).all()) for column in (requests.isl_tokens, requests.osl_tokens))
+
+
+def limits_line(estimate: Estimate) -> str:
+    """What requests of a run had to meet, in one line; "" when nothing was asked."""
+    if estimate.run is None:
+        return ""
+    classes = [each for each in estimate.run.requests.classes if each.slo.asked]
+    several = len(estimate.run.requests.classes) > 1
+    return "; ".join(
+        f"{each.name} {limits_text(each.slo)}" if several else limits_text(each.slo) for each in classes
+    )
+
+
+def limits_text(slo: Slo) -> str:
+    """Limits in one line: "first token within 1 s, 40 ms per token"."""
+    parts = []
+    if slo.ttft_s is not None:
+        parts.append(f"first token within {human(slo.ttft_s, 's')}")
+    if slo.tpot_s is not None:
+        parts.append(f"{human(slo.tpot_s, 's')} per token")
+    if slo.e2e_s is not None:
+        parts.append(f"end to end within {human(slo.e2e_s, 's')}")
+    return ", ".join(parts)
 
 
 def common(lines: Iterable[str]) -> str:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from tokenroof.report.charts.altair_types import AnyChart
 
 KINDS = ("roofline", "breakdown", "memory", "sweep")
+"""Charts of any estimate."""
+
+SIMULATED_KINDS = ("latency", "timeline", "goodput")
+"""Charts of what was simulated."""
+
 FORMATS = (".svg", ".png", ".pdf", ".html")
 
 
@@ -25,7 +30,7 @@ def chart(estimates: Sequence[Estimate], kind: str = "roofline", *, titled: bool
     estimates : sequence of Estimate
         Infeasible ones have nothing to draw and are left out.
     kind : str
-        One of ``KINDS``.
+        One of ``KINDS`` or ``SIMULATED_KINDS``.
     titled : bool
         With a title; a page that has its own headings leaves it out.
 
@@ -37,20 +42,56 @@ def chart(estimates: Sequence[Estimate], kind: str = "roofline", *, titled: bool
     check_kind(kind)
     if not any(estimate.feasible for estimate in estimates):
         raise InputError("nothing to draw: every estimate is infeasible. See the table for the reasons.")
+    if not drawable(estimates, kind):
+        raise InputError(f"nothing to draw: a {kind} chart needs {_NEEDS[kind]}.")
     from altair import Undefined
 
     from tokenroof.report.charts.breakdown import breakdown
+    from tokenroof.report.charts.goodput import goodput
+    from tokenroof.report.charts.latency import latency
     from tokenroof.report.charts.roofline import roofline
     from tokenroof.report.charts.sweep import sweep
+    from tokenroof.report.charts.timeline import timeline
     from tokenroof.report.charts.waterfall import memory
 
     draw: dict[str, Callable[[Sequence[Estimate]], AnyChart]]
     draw = {"roofline": roofline, "breakdown": breakdown, "memory": memory, "sweep": sweep}
+    draw |= {"latency": latency, "timeline": timeline, "goodput": goodput}
     drawn = draw[kind](estimates)
     drawn.config = theme.config()
     if not titled:
         drawn.title = Undefined
     return drawn
+
+
+_GOODPUT = ("request_rate_per_s", "goodput_requests_per_s", "good_fraction")
+_INTERACTIVITY = "output_tokens_per_s_per_user"  # undefined for a single output token
+_NEEDS = {
+    "roofline": "an estimate in closed form",
+    "breakdown": "an estimate in closed form",
+    "memory": "a capacity",
+    "sweep": "several batches of estimates in closed form",
+    "latency": "a simulated run; use simulate",
+    "timeline": "a simulated run; use simulate",
+    "goodput": "simulated runs with limits (an SLO) and a rate",
+}
+
+
+def drawable(estimates: Sequence[Estimate], kind: str) -> bool:
+    """Whether any of the estimates has what a kind of chart shows."""
+    return any(_has(estimate, kind) for estimate in estimates)
+
+
+def _has(estimate: Estimate, kind: str) -> bool:
+    if kind in ("latency", "timeline"):
+        return estimate.run is not None
+    if kind == "goodput":
+        return all(name in estimate.metrics for name in _GOODPUT)
+    if kind == "memory":
+        return estimate.capacity is not None
+    if kind == "sweep":
+        return _INTERACTIVITY in estimate.metrics
+    return bool(estimate.phases)
 
 
 def check_kind(kind: str) -> None:
@@ -61,8 +102,9 @@ def check_kind(kind: str) -> None:
     InputError
         It does not.
     """
-    if kind not in KINDS:
-        raise InputError(f"unknown chart {kind!r}. Known: {', '.join(KINDS)}.")
+    known = (*KINDS, *SIMULATED_KINDS)
+    if kind not in known:
+        raise InputError(f"unknown chart {kind!r}. Known: {', '.join(known)}.")
 
 
 def check_format(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import altair as alt
 
-AnyChart = alt.LayerChart | alt.ConcatChart | alt.VConcatChart
+AnyChart = alt.LayerChart | alt.ConcatChart | alt.VConcatChart | alt.HConcatChart
 Align = Literal["left", "center", "right"]
 
 
@@ -23,9 +23,19 @@ def layered(
     return alt.LayerChart(layer=list(layers), width=width, height=height, title=title)
 
 
-def stacked(charts: Sequence[alt.LayerChart], *, spacing: int, title: alt.TitleParams) -> alt.VConcatChart:
-    """Panels one below the other; colours and sizes mean the same in all."""
-    return alt.VConcatChart(vconcat=list(charts), spacing=spacing, resolve=_shared(), title=title)
+def stacked(
+    charts: Sequence[alt.LayerChart], *, spacing: int, title: alt.TitleParams, shared: bool = True
+) -> alt.VConcatChart:
+    """Panels one below the other; colours and sizes mean the same in all, unless each is told its own."""
+    resolve = _shared() if shared else _apart()
+    return alt.VConcatChart(vconcat=list(charts), spacing=spacing, resolve=resolve, title=title)
+
+
+def side_by_side(
+    charts: Sequence[alt.VConcatChart], *, spacing: int, title: alt.TitleParams
+) -> alt.HConcatChart:
+    """Columns of panels, each with colours and legends of its own."""
+    return alt.HConcatChart(hconcat=list(charts), spacing=spacing, resolve=_apart(), title=title)
 
 
 def panelled(
@@ -43,3 +53,10 @@ def panelled(
 
 def _shared() -> alt.Resolve:
     return alt.Resolve(scale=alt.ScaleResolveMap(color="shared", size="shared"))
+
+
+def _apart() -> alt.Resolve:
+    return alt.Resolve(
+        scale=alt.ScaleResolveMap(color="independent", strokeDash="independent"),
+        legend=alt.LegendResolveMap(color="independent", strokeDash="independent"),
+    )
