@@ -126,15 +126,7 @@ def _total(value: Num, like: Num = 0.0) -> float:
 
 def _charge(item: OpTime, by_limit: dict[str, float]) -> str:
     """Add the operator's time to the limit that takes most of it, step by step; the main one."""
-    seconds = item.limits()
-    names = list(seconds)
-    if not isinstance(item.time_s, np.ndarray):
-        worst = max(names, key=lambda name: float(seconds[name]))
-        by_limit[worst] = by_limit.get(worst, 0.0) + float(item.time_s)
-        return worst
-    table = np.stack([np.broadcast_to(np.asarray(seconds[name]), item.time_s.shape) for name in names])
-    winners = table.argmax(axis=0)
-    own = {names[index]: float(item.time_s[winners == index].sum()) for index in np.unique(winners)}
+    own = {name: _total(spent) for name, spent in item.by_limit_s().items()}
     for name, spent in own.items():
         by_limit[name] = by_limit.get(name, 0.0) + spent
     main: str = max(own, key=own.__getitem__)

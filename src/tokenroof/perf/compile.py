@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,8 +19,8 @@ from tokenroof.catalog.model import (
     Precision,
 )
 from tokenroof.graph.build import step_ops
-from tokenroof.graph.core import Batch, Parallel, causal_pairs
-from tokenroof.perf.core import Machine
+from tokenroof.graph.core import Batch, Num, Parallel, causal_pairs
+from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.features import (
     DECODE,
     LANES,
@@ -36,7 +36,20 @@ from tokenroof.perf.peaks import peak_name
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_EVERYTHING = 7  # value of every batch field in the row that keeps all operators present
+EVERYTHING = 7
+"""Value of every batch field in a batch that keeps all operators present."""
+
+FIELDS = (
+    "decode_seqs",
+    "decode_context_tokens",
+    "prefill_seqs",
+    "prefill_tokens",
+    "prefill_past_tokens",
+    "prefill_pairs",
+    "prefill_logits",
+    "image_tokens",
+)
+"""Fields of a batch that are sampled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,23 +86,55 @@ class Samples(NamedTuple):
     energy_j: FloatArray
     compute_s: FloatArray
 
-    def each(self, change: Callable[[FloatArray], FloatArray]) -> Samples:
-        """The same change to all three."""
-        return Samples(*(change(array) for array in self))
-
 
 def no_samples(shape: tuple[int, ...]) -> Samples:
     """Zeros."""
     return Samples(np.zeros(shape), np.zeros(shape), np.zeros(shape))
 
 
-def sample(subject: Subject, section: str, **fields: IntArray) -> Samples:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """What is collected of every operator: additive numbers by name.
+
+    Attributes
+    ----------
+    names : tuple of str
+        In the order of the rows of what is sampled.
+    of : callable
+        (operator's time, machine) -> its numbers, a part of ``names``; the others are zero.
+    """
+
+    names: tuple[str, ...]
+    of: Callable[[OpTime, Machine], Mapping[str, Num]]
+
+
+def ideal_compute_s(timed: OpTime, machine: Machine) -> Num:
+    """Arithmetic of an operator at the peak of its own compute dtype, all its runs. [s]"""
+    peak = machine.peak_flop_per_s[peak_name(timed.op, machine)]
+    return timed.op.work.flop * (timed.op.count / float(peak))
+
+
+def _step_numbers(timed: OpTime, machine: Machine) -> dict[str, Num]:
+    return {
+        "time_s": timed.time_s,
+        "energy_j": math.nan if timed.energy_j is None else timed.energy_j,
+        "compute_s": ideal_compute_s(timed, machine),
+    }
+
+
+STEP = Columns(names=Samples._fields, of=_step_numbers)
+"""The columns of a step table, in the order of ``Samples``."""
+
+
+def sample(subject: Subject, columns: Columns, section: str, **fields: IntArray) -> FloatArray:
     """Sums over the operators of one section, for batches given by arrays.
 
     Parameters
     ----------
     subject : Subject
         What is compiled.
+    columns : Columns
+        What is summed.
     section : str
         A class of :func:`classify`.
     **fields : IntArray
@@ -97,38 +142,26 @@ def sample(subject: Subject, section: str, **fields: IntArray) -> Samples:
 
     Returns
     -------
-    Samples
-        Shape (num_points,).
+    FloatArray
+        Shape (num_columns, num_points).
     """
     points = next(iter(fields.values())).shape[0]
     blank = np.zeros(points, dtype=np.int64)
-    names = (
-        "decode_seqs",
-        "decode_context_tokens",
-        "prefill_seqs",
-        "prefill_tokens",
-        "prefill_past_tokens",
-        "prefill_pairs",
-        "prefill_logits",
-        "image_tokens",
-    )
-    columns = {name: np.concatenate(([_EVERYTHING], fields.get(name, blank))) for name in names}
-    batch = Batch(**columns, decode_tokens=subject.decode_tokens)
+    whole = {name: np.concatenate(([EVERYTHING], fields.get(name, blank))) for name in FIELDS}
+    batch = Batch(**whole, decode_tokens=subject.decode_tokens)
     subject_is = (subject.model, subject.precision, subject.parallel)
     if section in (DECODE, PREFILL):
         ops = mixers_ops(*subject_is, batch, subject.hot_factor)
         classes = classify_mixers(*subject_is, subject.decode_tokens, subject.hot_factor)
     else:
         ops, classes = step_ops(*subject_is, batch, hot_factor=subject.hot_factor), subject.classes
-    time_s, energy_j, compute_s = no_samples((points + 1,))
+    totals = np.zeros((len(columns.names), points + 1))
+    rows = dict(zip(columns.names, totals, strict=True))
     for op, found in zip(ops, classes, strict=True):
         if found == section:
-            timed = op_time(op, subject.machine)
-            time_s += timed.time_s
-            energy_j += math.nan if timed.energy_j is None else timed.energy_j
-            peak = subject.machine.peak_flop_per_s[peak_name(op, subject.machine)]
-            compute_s += op.work.flop * (op.count / float(peak))
-    return Samples(time_s[1:], energy_j[1:], compute_s[1:])
+            for name, value in columns.of(op_time(op, subject.machine), subject.machine).items():
+                rows[name] += value
+    return totals[:, 1:]
 
 
 def dense_knots(model: ModelSpec, dense_tokens: int) -> IntArray:
@@ -179,16 +212,33 @@ def lane_batch(subject: Subject, lane: str, counts: IntArray) -> dict[str, IntAr
     return fields | ({"image_tokens": new} if lane == "image_tokens" else {})
 
 
-def lane_samples(subject: Subject, lane: str, counts: IntArray) -> Samples:
-    """One single-number section at each count."""
+def lane_samples(subject: Subject, columns: Columns, lane: str, counts: IntArray) -> FloatArray:
+    """One single-number section at each count, shape (num_columns, num_counts)."""
     fields = lane_batch(subject, lane, counts)
     batch = Batch(**fields, decode_tokens=subject.decode_tokens)
     found = rank_features(subject.model, subject.precision, subject.parallel, batch).lanes[lane]
-    sampled = sample(subject, lane, **fields)
+    sampled = sample(subject, columns, lane, **fields)
     if np.array_equal(found, counts):
         return sampled
     known, where = np.unique(found, return_index=True)
-    return sampled.each(lambda array: np.interp(counts, known, array[where]))
+    return np.stack([np.interp(counts, known, row[where]) for row in sampled])
+
+
+def lane_arrays(
+    subject: Subject, columns: Columns, lane: str, dense_tokens: int, tail: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """One single-number section at every count up to ``dense_tokens`` and at the counts ``tail``.
+
+    Returns
+    -------
+    tuple of FloatArray
+        Shapes (num_columns, dense_tokens + 1), zero at count 0, and (num_columns, num_tail).
+    """
+    below, every = dense_knots(subject.model, dense_tokens), np.arange(dense_tokens + 1)
+    sampled = lane_samples(subject, columns, lane, np.concatenate((below, tail)))
+    sampled[:, 0] = 0.0
+    dense = np.stack([np.interp(every, below, row[: below.size]) for row in sampled])
+    return dense, sampled[:, below.size :]
 
 
 def windows(model: ModelSpec) -> tuple[int, ...]:
@@ -232,15 +282,16 @@ def seqs_knots() -> IntArray:
     )
 
 
-def decode_grid(subject: Subject, seqs: IntArray, contexts: IntArray) -> Samples:
-    """Decode attention at every pair of knots, shape (num_seqs, num_contexts)."""
+def decode_grid(subject: Subject, columns: Columns, seqs: IntArray, contexts: IntArray) -> FloatArray:
+    """Decode attention at every pair of knots, shape (num_columns, num_seqs, num_contexts)."""
+    shape = (len(columns.names), seqs.size, contexts.size)
     if DECODE not in subject.classes:
-        return no_samples((seqs.size, contexts.size))
+        return np.zeros(shape)
     ranks = subject.parallel.dp
     grid_seqs, grid_contexts = (axis.ravel() for axis in np.meshgrid(seqs, contexts, indexing="ij"))
     whole = grid_seqs * ranks
-    sampled = sample(subject, DECODE, decode_seqs=whole, decode_context_tokens=whole * grid_contexts)
-    return sampled.each(lambda array: array.reshape(seqs.size, contexts.size))
+    sampled = sample(subject, columns, DECODE, decode_seqs=whole, decode_context_tokens=whole * grid_contexts)
+    return sampled.reshape(shape)
 
 
 def present_lanes(subject: Subject) -> tuple[str, ...]:
@@ -282,16 +333,16 @@ def past_knots(model: ModelSpec) -> IntArray:
     return np.unique(np.concatenate((doubling, *bends)))
 
 
-def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> Samples:
+def prefill_grid(subject: Subject, columns: Columns, new: IntArray, past: IntArray) -> FloatArray:
     """Attention of chunks of equal lengths at every triple of knots.
 
     Returns
     -------
-    Samples
-        Shape (num_chunks, num_new, num_past). Where a step would hold more than 65,536 new tokens in
-        several chunks, values grow in proportion to the pairs.
+    FloatArray
+        Shape (num_columns, num_chunks, num_new, num_past). Where a step would hold more than 65,536
+        new tokens in several chunks, values grow in proportion to the pairs.
     """
-    values = no_samples((CHUNK_KNOTS.size, new.size, past.size))
+    values = np.zeros((len(columns.names), CHUNK_KNOTS.size, new.size, past.size))
     if PREFILL not in subject.classes:
         return values
     pairs: IntArray = np.asarray(causal_pairs(new[:, None], past[None, :]))
@@ -304,7 +355,7 @@ def prefill_grid(subject: Subject, new: IntArray, past: IntArray) -> Samples:
     level, row, column = _grid([np.arange(count) for count in kept], past.size)
     chunks = CHUNK_KNOTS[level] * subject.parallel.dp
     here = prefill_attention(
-        subject, chunks, chunks * new[row], chunks * past[column], chunks * pairs[row, column]
+        subject, columns, chunks, chunks * new[row], chunks * past[column], chunks * pairs[row, column]
     )
     for value, sampled in zip(values, here, strict=True):
         value[level, row, column] = sampled
@@ -322,14 +373,15 @@ def _grid(rows: list[IntArray], columns: int) -> tuple[IntArray, IntArray, IntAr
 
 
 def prefill_attention(
-    subject: Subject, chunks: IntArray, new: IntArray, past: IntArray, pairs: IntArray
-) -> Samples:
+    subject: Subject, columns: Columns, chunks: IntArray, new: IntArray, past: IntArray, pairs: IntArray
+) -> FloatArray:
     """Prefill attention of batches: chunks, and sums over them of new and past tokens and of pairs.
 
-    Every argument has shape (num_points,), and so has the answer.
+    Every array has shape (num_points,), the answer (num_columns, num_points).
     """
     return sample(
         subject,
+        columns,
         PREFILL,
         prefill_seqs=chunks,
         prefill_tokens=new,

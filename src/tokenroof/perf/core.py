@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from tokenroof.catalog.core import OperandKind
 from tokenroof.catalog.efficiency import EfficiencySet
 from tokenroof.graph.core import Num, Op
@@ -109,9 +111,13 @@ class OpTime:
     memory_s : mapping of str to Num
         What traffic alone would take, by tier name. [s]
     network_s : mapping of str to Num
-        What wires alone would take, by fabric name. [s]
+        What wires alone would take, by fabric name: what one chip sends over the bandwidth that the
+        algorithm achieves in its pattern, without latency. Where an implementation overlaps latency and
+        wires, both are shortened alike so that they sum to its duration. [s]
+    network_bytes : mapping of str to Num
+        What one chip's share of the wires carries, forwarding included, by fabric name. [bytes]
     latency_s : Num
-        Launch floors and hop latencies. [s]
+        Launch floors, serial loops, and software and hops of messages. [s]
     energy_j : Num or None
         Dynamic energy on one chip; None when its power is unknown. [J]
     """
@@ -121,6 +127,7 @@ class OpTime:
     compute_s: Num
     memory_s: Mapping[str, Num]
     network_s: Mapping[str, Num]
+    network_bytes: Mapping[str, Num]
     latency_s: Num
     energy_j: Num | None
 
@@ -130,6 +137,22 @@ class OpTime:
         out |= {f"memory:{name}": value for name, value in self.memory_s.items()}
         out |= {f"network:{name}": value for name, value in self.network_s.items()}
         return out
+
+    def by_limit_s(self) -> dict[str, Num]:
+        """The whole of ``time_s`` given to the resource that needs most of it, batch by batch. [s]
+
+        Keys are those of :meth:`limits` that win somewhere; arrays are zero where another one does.
+        """
+        seconds = self.limits()
+        if not isinstance(self.time_s, np.ndarray):
+            return {max(seconds, key=lambda name: float(seconds[name])): self.time_s}
+        table = np.stack([np.broadcast_to(np.asarray(took), self.time_s.shape) for took in seconds.values()])
+        winners = table.argmax(axis=0)
+        names = list(seconds)
+        return {
+            names[index]: np.where(winners == index, self.time_s, 0.0)
+            for index in np.unique(winners).tolist()
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

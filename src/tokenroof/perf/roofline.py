@@ -205,6 +205,7 @@ def finish(op: Op, machine: Machine, span: Span, streams: Mapping[str, Num], pea
         compute_s=span.compute_s * runs,
         memory_s={name: took * stretch for name, took in streams.items()},
         network_s={},
+        network_bytes={},
         latency_s=span.latency_s * runs,
         energy_j=None if energy_j is None else energy_j * runs,
     )

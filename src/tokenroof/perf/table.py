@@ -19,7 +19,7 @@ from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.errors import InputError
 from tokenroof.graph.core import Batch, Num, Parallel
 from tokenroof.perf import compile as compiler
-from tokenroof.perf.compile import Samples
+from tokenroof.perf.compile import STEP, Samples
 from tokenroof.perf.core import Machine
 from tokenroof.perf.features import RankFeatures, rank_features
 from tokenroof.perf.watch import watched
@@ -247,8 +247,8 @@ class StepTable:
             batch.prefill_pairs,
         )
         whole = np.broadcast_arrays(*(np.asarray(field, dtype=np.int64) for field in fields))
-        asked = compiler.prefill_attention(self.subject, *(field.ravel() for field in whole))
-        return asked.each(lambda array: array.reshape(whole[0].shape))
+        asked = compiler.prefill_attention(self.subject, STEP, *(field.ravel() for field in whole))
+        return Samples(*(array.reshape(whole[0].shape) for array in asked))
 
 
 def _bracket(knots: IntArray, value: FloatArray) -> tuple[Index, FloatArray]:
@@ -331,9 +331,9 @@ def _compile(
         hot_factor=hot_factor,
     )
     seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model, decode_tokens)
-    decode = compiler.decode_grid(subject, seqs, contexts)
+    decode = Samples(*compiler.decode_grid(subject, STEP, seqs, contexts))
     new, past = compiler.new_knots(parallel.cp), compiler.past_knots(model)
-    prefill = compiler.prefill_grid(subject, new, past)
+    prefill = Samples(*compiler.prefill_grid(subject, STEP, new, past))
     lanes = tuple(_lane(subject, name, dense_tokens) for name in compiler.present_lanes(subject))
     table = StepTable(
         subject=subject,
@@ -361,16 +361,8 @@ def _lane(subject: compiler.Subject, name: str, dense_tokens: int) -> Lane:
     if name in _SEQUENCE_LANES:
         dense_tokens = min(dense_tokens, _MOST_SEQUENCES)
     tail = compiler.tail_knots(dense_tokens)
-    below, every = compiler.dense_knots(subject.model, dense_tokens), np.arange(dense_tokens + 1)
-    sampled = compiler.lane_samples(subject, name, np.concatenate((below, tail)))
-    for array in sampled:
-        array[0] = 0.0
-    return Lane(
-        feature=name,
-        dense=sampled.each(lambda array: np.interp(every, below, array[: below.size])),
-        tail=tail,
-        tail_samples=sampled.each(lambda array: array[below.size :]),
-    )
+    dense, beyond = compiler.lane_arrays(subject, STEP, name, dense_tokens, tail)
+    return Lane(feature=name, dense=Samples(*dense), tail=tail, tail_samples=Samples(*beyond))
 
 
 def _running_sum(rows: FloatArray, knots: IntArray) -> FloatArray:

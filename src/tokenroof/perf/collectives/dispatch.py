@@ -171,13 +171,15 @@ def collective_time(op: Collective, machine: Machine) -> OpTime:
     """Where the time of a collective operator goes, all its runs together.
 
     ``time_s`` counts only the part that the engine does not hide behind compute
-    (``machine.exposed_collective_fraction``); ``network_s`` and ``latency_s`` are whole.
+    (``machine.exposed_collective_fraction``); ``network_s``, ``network_bytes`` and ``latency_s`` are whole.
     """
     wires: dict[str, Num] = {}
+    carried: dict[str, Num] = {}
     latency: Num = 0.0
     energy: Num = 0.0
     for net, cost in costs(op.kind, op.message_bytes, op.group, op.stride, machine):
         wires[net.name] = wires.get(net.name, 0.0) + cost.wire_s * op.count
+        carried[net.name] = carried.get(net.name, 0.0) + cost.link_bytes * op.count
         latency = latency + cost.latency_s * op.count
         energy = energy + cost.link_bytes * net.energy_j_per_byte * op.count
     total: Num = latency
@@ -189,6 +191,7 @@ def collective_time(op: Collective, machine: Machine) -> OpTime:
         compute_s=0.0,
         memory_s={},
         network_s=wires,
+        network_bytes=carried,
         latency_s=latency,
         energy_j=energy if machine.tdp_w is not None else None,
     )
