@@ -1,0 +1,1 @@
+"""What a simulation is described by: :class:`~tokenroof.api.spec.core.Spec` and its sections."""
