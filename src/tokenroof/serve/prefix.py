@@ -22,20 +22,13 @@ from tokenroof.errors import InputError
 from tokenroof.serve import tiers as below
 from tokenroof.serve.core import CacheTier
 from tokenroof.serve.jit import jit
-from tokenroof.serve.tiers import TierArrays
+from tokenroof.serve.tiers import IDLE, UNIT, TierArrays
 from tokenroof.workload.core import FloatArray, Requests
 
 Array = npt.NDArray[Any]
 
-UNIT = np.dtype([("prev", "i4"), ("next", "i4"), ("users", "i4")])
-"""``users``: 0 absent, 1 idle, 1 + k held by k requests. Neighbours are of the ring of idle units; while
-held, ``next`` is 1 + the request that has it loaded, 0: nobody."""
-
-IDLE = 1
-
 COUNTS = np.dtype(
     [
-        ("idle", "i8"),  # units now
         ("present", "i8"),  # units now, held or idle
         ("hits", "i8"),  # units that a request found in HBM and held
         ("loaded", "i8"),  # units that came from a tier
@@ -124,7 +117,7 @@ def make_prefix(
 def tier_totals(cache: PrefixArrays) -> dict[str, FloatArray]:
     """By tier, all replicas together: ``loaded_bytes``, ``stored_bytes`` and ``busy_s``, shape (T,)."""
     names = ("loaded_bytes", "stored_bytes", "busy_s")
-    return {name: cache.tiers.link[name].sum(axis=1) for name in names}
+    return {name: cache.tiers.tier[name].sum(axis=1) for name in names}
 
 
 @jit
@@ -163,28 +156,32 @@ def match_below(cache: PrefixArrays, r: int, i: int, first: int, max_units: int)
 
 
 @jit
-def _take(cache: PrefixArrays, r: int, node: int) -> int:
-    """One more request holds a unit that is present; 1 if it was idle."""
-    users = cache.unit[r, node]["users"]
-    cache.unit[r, node]["users"] = users + 1
-    if users != IDLE:
-        return 0
-    below.remove(cache.unit, r, node)
-    cache.counts[r]["idle"] -= 1
-    return 1
+def _take(cache: PrefixArrays, r: int, node: int, loader: int) -> int:
+    """One more request holds a unit; a new one comes by ``loader`` (0: computed). Returns old ``users``."""
+    unit = cache.unit[r, node]
+    users = unit["users"]
+    if users == 0:
+        unit["users"] = IDLE + 1
+        unit["next"] = loader
+        cache.counts[r]["present"] += 1
+    else:
+        unit["users"] = users + 1
+        if users == IDLE:
+            below.remove(cache.unit, r, node)
+    return int(users)
 
 
 @jit
 def hold(cache: PrefixArrays, r: int, i: int, units: int) -> int:
     """Request ``i`` holds its first ``units``, all of them in HBM; returns how many were idle."""
-    were_idle = 0
-    for at in range(min(units, units_of(cache, i)) - 1, -1, -1):
+    idle = idle_units(cache, r)
+    for at in range(units - 1, -1, -1):
         node = cache.ids[cache.start[i] + at] + 1
-        assert cache.unit[r, node]["users"] != 0, "a unit that is not in HBM cannot be held"
-        were_idle += _take(cache, r, node)
-        cache.counts[r]["hits"] += 1
-        below.write_through(cache.tiers, r, node)
-    return were_idle
+        present = _take(cache, r, node, 0)
+        assert present, "a unit that is not in HBM cannot be held"
+        below.used(cache.tiers, r, node, True)
+    cache.counts[r]["hits"] += units
+    return idle - idle_units(cache, r)
 
 
 @jit
@@ -197,14 +194,11 @@ def enter(cache: PrefixArrays, r: int, i: int, first: int, last: int) -> int:
     duplicates = 0
     for at in range(min(last, units_of(cache, i)) - 1, first - 1, -1):
         node = cache.ids[cache.start[i] + at] + 1
-        if cache.unit[r, node]["users"] == 0:
-            cache.unit[r, node]["users"] = IDLE + 1
-            cache.counts[r]["present"] += 1
-            cache.counts[r]["entered"] += 1
-        else:
+        if _take(cache, r, node, 0) > 0:
             duplicates += 1
-            _take(cache, r, node)
-        below.write_through(cache.tiers, r, node)
+        else:
+            cache.counts[r]["entered"] += 1
+        below.used(cache.tiers, r, node, True)
     cache.counts[r]["duplicates"] += duplicates
     return duplicates
 
@@ -212,72 +206,71 @@ def enter(cache: PrefixArrays, r: int, i: int, first: int, last: int) -> int:
 @jit
 def drop(cache: PrefixArrays, r: int, i: int, units: int) -> int:
     """Request ``i`` lets go of its first ``units``, deepest first; returns how many became idle."""
-    became_idle = 0
-    for at in range(min(units, units_of(cache, i)) - 1, -1, -1):
+    idle = idle_units(cache, r)
+    for at in range(units - 1, -1, -1):
         node = cache.ids[cache.start[i] + at] + 1
-        users = cache.unit[r, node]["users"]
-        assert users > IDLE, "a unit that nobody holds cannot be dropped"
-        cache.unit[r, node]["users"] = users - 1
-        if users - 1 == IDLE:
+        unit = cache.unit[r, node]
+        assert unit["users"] > IDLE, "a unit that nobody holds cannot be dropped"
+        unit["users"] -= 1
+        if unit["users"] == IDLE:
             below.append(cache.unit, r, node)
-            became_idle += 1
-        below.touch(cache.tiers, r, node)
-    cache.counts[r]["idle"] += became_idle
-    return became_idle
+        below.used(cache.tiers, r, node, False)
+    return idle_units(cache, r) - idle
 
 
 @jit
 def evict(cache: PrefixArrays, r: int, count: int, now_s: float) -> int:
     """Evict up to ``count`` idle units of replica ``r``, least recently used first; returns how many.
 
-    They go to the first tier, if it does not have them already. ``now_s`` is when: storing is asynchronous
+    They go to the first tier, unless that is written through. ``now_s`` is when: storing is asynchronous
     and takes no time that anybody waits for.
     """
-    done = 0
-    while done < count:
+    done = max(min(count, idle_units(cache, r)), 0)
+    for _ in range(done):
         node = cache.unit[r, 0]["next"]
-        if node == 0:
-            break
         below.remove(cache.unit, r, node)
         cache.unit[r, node]["users"] = 0
-        below.evicted(cache.tiers, r, node)
-        done += 1
-    cache.counts[r]["idle"] -= done
+        if cache.tiers.tier.shape[0] > 0 and not cache.tiers.tier[0, r]["write_through"]:
+            below.put(cache.tiers, 0, r, node)
     cache.counts[r]["present"] -= done
     cache.counts[r]["evicted"] += done
     return done
 
 
 @jit
-def arrived_s(cache: PrefixArrays, r: int, i: int, units: int) -> float:
-    """When the last of the first ``units`` of ``i``, which it holds, is in HBM; 0: all are. [s]
-
-    Units are present for others from the moment that somebody asks for them. Who then finds them has
-    to wait until they have arrived, and does not load them again.
-    """
+def _lands_s(cache: PrefixArrays, r: int, i: int, first: int, last: int) -> float:
+    """When those of units [first, last) that others have asked for are there. [s]"""
     latest_s = 0.0
-    for at in range(min(units, units_of(cache, i))):
-        latest_s = max(latest_s, _lands_s(cache, r, cache.ids[cache.start[i] + at] + 1))
+    for at in range(first, last):
+        unit = cache.unit[r, cache.ids[cache.start[i] + at] + 1]
+        if unit["users"] > IDLE and unit["next"] > 0:
+            latest_s = max(latest_s, cache.loaded_s[unit["next"] - 1])
     return latest_s
 
 
 @jit
-def _lands_s(cache: PrefixArrays, r: int, node: int) -> float:
-    if cache.unit[r, node]["users"] <= IDLE or cache.unit[r, node]["next"] == 0:
-        return 0.0
-    landing_s: float = cache.loaded_s[cache.unit[r, node]["next"] - 1]
-    return landing_s
+def arrived_s(cache: PrefixArrays, r: int, i: int, units: int) -> float:
+    """When the last of the first ``units`` of ``i``, which it holds, has come from a tier; 0: all are. [s]
+
+    Units are present for others from the moment that somebody asks for them. Who then finds them has
+    to wait until they have arrived, and does not load them again.
+    """
+    return _lands_s(cache, r, i, 0, units)
 
 
 @jit
-def _absent(cache: PrefixArrays, r: int, i: int, first: int, last: int, level: int) -> int:
-    """How many units of [first, last) have to come from a tier."""
-    count = 0
-    for at in range(first, last):
-        node = cache.ids[cache.start[i] + at] + 1
-        if cache.unit[r, node]["users"] == 0 and below.nearest(cache.tiers, r, node) == level:
-            count += 1
-    return count
+def _bring_s(cache: PrefixArrays, r: int, i: int, first: int, last: int, now_s: float, send: bool) -> float:
+    """When units [first, last), asked for now, are in HBM; ``send``: take the links for them. [s]"""
+    end_s = max(now_s, _lands_s(cache, r, i, first, last))
+    for level in range(cache.tiers.tier.shape[0]):
+        units = 0
+        for at in range(first, last):
+            node = cache.ids[cache.start[i] + at] + 1
+            if cache.unit[r, node]["users"] == 0 and below.nearest(cache.tiers, r, node) == level:
+                units += 1
+        if units > 0:
+            end_s = max(end_s, below.arrival_s(cache.tiers, level, r, units, now_s, send))
+    return end_s
 
 
 @jit
@@ -286,14 +279,7 @@ def load_s(cache: PrefixArrays, r: int, i: int, first: int, last: int, now_s: fl
 
     Per tier: its link becomes free, its latency, bytes over bandwidth; tiers work at the same time.
     """
-    end_s = now_s
-    for at in range(first, last):
-        end_s = max(end_s, _lands_s(cache, r, cache.ids[cache.start[i] + at] + 1))
-    for level in range(cache.tiers.tier.size):
-        units = _absent(cache, r, i, first, last, level)
-        if units > 0:
-            end_s = max(end_s, below.arrival_s(cache.tiers, level, r, units, now_s))
-    return end_s - now_s
+    return _bring_s(cache, r, i, first, last, now_s, False) - now_s
 
 
 @jit
@@ -302,28 +288,17 @@ def load(cache: PrefixArrays, r: int, i: int, first: int, last: int, now_s: floa
 
     All of them must be in HBM or a tier (``match_below``); the caller has blocks for those not in HBM.
     """
-    end_s = now_s
-    for at in range(first, last):
-        node = cache.ids[cache.start[i] + at] + 1
-        if cache.unit[r, node]["users"] != 0:
-            end_s = max(end_s, _lands_s(cache, r, node))
-        else:
-            assert below.nearest(cache.tiers, r, node) >= 0, "a unit that is nowhere cannot be loaded"
-    for level in range(cache.tiers.tier.size):
-        units = _absent(cache, r, i, first, last, level)
-        if units > 0:
-            end_s = max(end_s, below.transfer(cache.tiers, level, r, units, now_s))
+    assert match_below(cache, r, i, first, last) == last - first, "a unit that is nowhere cannot be loaded"
+    end_s = _bring_s(cache, r, i, first, last, now_s, True)
     for at in range(last - 1, first - 1, -1):
         node = cache.ids[cache.start[i] + at] + 1
-        if cache.unit[r, node]["users"] != 0:
-            _take(cache, r, node)
+        if _take(cache, r, node, i + 1) > 0:
             cache.counts[r]["hits"] += 1
         else:
-            cache.unit[r, node]["users"] = IDLE + 1
-            cache.unit[r, node]["next"] = i + 1
-            cache.counts[r]["present"] += 1
             cache.counts[r]["loaded"] += 1
-            below.staged(cache.tiers, r, node)
+            for level in range(1, cache.tiers.tier.shape[0]):
+                below.touch(cache.tiers, level, r, node)
+            below.put(cache.tiers, 0, r, node)
     if last > first:
         cache.loaded_s[i] = end_s
     return end_s
@@ -336,13 +311,11 @@ def clear(cache: PrefixArrays, r: int) -> None:
     Its requests were dropped before. Host memory and SSD go with the engine's process or its node; a shared
     store stays.
     """
-    assert cache.counts[r]["idle"] == cache.counts[r]["present"], "a unit that is held cannot be cleared"
-    node = cache.unit[r, 0]["next"]
-    while node != 0:
+    assert cache.counts[r]["present"] == idle_units(cache, r), "a unit that is held cannot be cleared"
+    for _ in range(idle_units(cache, r)):
+        node = cache.unit[r, 0]["next"]
         below.remove(cache.unit, r, node)
         cache.unit[r, node]["users"] = 0
-        node = cache.unit[r, 0]["next"]
-    cache.counts[r]["idle"] = 0
     cache.counts[r]["present"] = 0
     below.clear_tiers(cache.tiers, r)
 
@@ -350,5 +323,4 @@ def clear(cache: PrefixArrays, r: int) -> None:
 @jit
 def idle_units(cache: PrefixArrays, r: int) -> int:
     """Units in the HBM of replica ``r`` that nobody holds."""
-    count: int = cache.counts[r]["idle"]
-    return count
+    return int(cache.unit[r, 0]["users"])

@@ -16,8 +16,8 @@ What is modelled, and from whom:
   store is spread over the pool's nodes, so its bandwidth grows with them and replicas do not wait for
   each other. Writes are asynchronous, in the other direction, and delay nothing.
 
-A list is a ring through the records of a row: record 0 is its ends, the unit ``u`` is record ``u + 1``.
-All zeros is the empty ring, so rows cost no memory until they are touched.
+A list is a ring through the records of a row: record 0 is its ends, unit ``u`` is record ``u + 1``. All zeros
+is the empty ring, so a row costs no memory until it is touched.
 """
 
 from __future__ import annotations
@@ -33,43 +33,39 @@ from tokenroof.serve.jit import jit
 
 Array = npt.NDArray[Any]
 
-LINKS = np.dtype([("prev", "i4"), ("next", "i4")])
-"""Neighbours in a ring; ``next`` of record 0 is the least recently used."""
+UNIT = np.dtype([("prev", "i4"), ("next", "i4"), ("users", "i4")])
+"""A unit in HBM or in a tier: neighbours in the ring of those that can be evicted (``next`` of record 0 is
+the least recently used), and ``users``: 0 absent, 1 idle, 1 + k held by k requests; in record 0 the length
+of the ring. While a unit is held, ``next`` is 1 + the request that has it loaded, 0: nobody."""
+
+IDLE = 1
 
 TIER = np.dtype(
     [
-        ("units", "i8"),  # capacity of one of its rows
+        ("row", "i8"),  # where its content lies; the same for all replicas if it is shared
+        ("units", "i8"),  # capacity of that row
+        ("write_through", "i8"),
+        ("shared", "i8"),
         ("unit_bytes", "f8"),
         ("unit_s", "f8"),  # on the link
         ("latency_s", "f8"),
-        ("write_through", "i8"),
-        ("shared", "i8"),
-    ]
-)
-
-LINK = np.dtype(
-    [
-        ("free_s", "f8"),  # when its last load leaves it
+        ("free_s", "f8"),  # when the last load leaves the link
         ("busy_s", "f8"),
         ("loaded_bytes", "f8"),
         ("stored_bytes", "f8"),
     ]
 )
+"""A tier as one replica sees it, and its link."""
 
 
 class TierArrays(NamedTuple):
     """Tiers of a pool. Shapes: T tiers, R replicas, H units.
 
-    ``tier`` (T,) of ``TIER``, nearest first; ``row`` (T, R): where the content that replica r sees in tier t
-    lies (one row for all if the tier is shared); ``place`` (rows, H + 1) of ``LINKS``; ``filled`` (rows,):
-    units held; ``link`` (T, R) of ``LINK``.
+    ``tier`` (T, R) of ``TIER``, nearest first; ``place`` (rows, H + 1) of ``UNIT``.
     """
 
     tier: Array
-    row: Array
     place: Array
-    filled: Array
-    link: Array
 
 
 def make_tiers(
@@ -98,29 +94,23 @@ def make_tiers(
         _check(above, tier)
     if tiers and not 0.0 < block_bytes < float("inf"):
         raise InputError(f"a cache with tiers needs block_bytes above 0, got {block_bytes!r}.")
-    row = np.zeros((len(tiers), replicas), np.int64)
+    unit_bytes = unit_blocks * block_bytes
+    table = np.zeros((len(tiers), replicas), TIER)
     rows = 0
     for level, tier in enumerate(tiers):
         own = 1 if tier.shared else replicas
-        row[level] = rows + np.arange(replicas) % own
+        seen = table[level]
+        seen["row"] = rows + np.arange(replicas) % own
+        seen["units"] = tier.blocks // unit_blocks
+        seen["write_through"] = tier.write_through
+        seen["shared"] = tier.shared
+        seen["unit_bytes"] = unit_bytes
+        seen["unit_s"] = unit_bytes / tier.bytes_per_s
+        seen["latency_s"] = tier.latency_s
         rows += own
-    unit_bytes = unit_blocks * block_bytes
-    table = np.zeros(len(tiers), TIER)
-    for level, tier in enumerate(tiers):
-        table[level] = (
-            tier.blocks // unit_blocks,
-            unit_bytes,
-            unit_bytes / tier.bytes_per_s,
-            tier.latency_s,
-            tier.write_through,
-            tier.shared,
-        )
     return TierArrays(
         tier=table,
-        row=row,
-        place=np.zeros((rows, units + 1), LINKS) if tiers else np.zeros((1, 1), LINKS),
-        filled=np.zeros(max(rows, 1), np.int64),
-        link=np.zeros((len(tiers), replicas), LINK),
+        place=np.zeros((rows, units + 1) if tiers else (1, 1), UNIT),
     )
 
 
@@ -139,130 +129,98 @@ def _check(above: CacheTier | None, tier: CacheTier) -> None:
 @jit
 def append(ring: Array, row: int, node: int) -> None:
     """``node`` becomes the most recently used of a ring."""
-    last = ring[row, 0]["prev"]
-    ring[row, node]["prev"] = last
-    ring[row, node]["next"] = 0
-    ring[row, last]["next"] = node
-    ring[row, 0]["prev"] = node
+    ends, unit = ring[row, 0], ring[row, node]
+    unit["prev"] = ends["prev"]
+    unit["next"] = 0
+    ring[row, ends["prev"]]["next"] = node
+    ends["prev"] = node
+    ends["users"] += 1
 
 
 @jit
 def remove(ring: Array, row: int, node: int) -> None:
     """``node`` leaves a ring."""
-    before, after = ring[row, node]["prev"], ring[row, node]["next"]
-    ring[row, before]["next"] = after
-    ring[row, after]["prev"] = before
-    ring[row, node]["prev"] = 0
-    ring[row, node]["next"] = 0
-
-
-@jit
-def listed(ring: Array, row: int, node: int) -> bool:
-    """Whether ``node`` is in a ring (in which nothing but neighbours is written)."""
-    if ring[row, node]["prev"] != 0 or ring[row, node]["next"] != 0:
-        return True
-    first: int = ring[row, 0]["next"]
-    return first == node
+    unit = ring[row, node]
+    ring[row, unit["prev"]]["next"] = unit["next"]
+    ring[row, unit["next"]]["prev"] = unit["prev"]
+    ring[row, 0]["users"] -= 1
+    unit["prev"] = 0
+    unit["next"] = 0
 
 
 @jit
 def nearest(t: TierArrays, r: int, node: int) -> int:
     """Number of the first tier of replica ``r`` that has a unit, or -1."""
-    for level in range(t.tier.size):
-        if listed(t.place, t.row[level, r], node):
+    for level in range(t.tier.shape[0]):
+        if t.place[t.tier[level, r]["row"], node]["users"]:
             return level
     return -1
 
 
 @jit
+def touch(t: TierArrays, level: int, r: int, node: int) -> bool:
+    """If a tier has a unit, count it as just used; returns whether it has."""
+    row = t.tier[level, r]["row"]
+    if t.place[row, node]["users"] == 0:
+        return False
+    remove(t.place, row, node)
+    append(t.place, row, node)
+    return True
+
+
+@jit
 def put(t: TierArrays, level: int, r: int, node: int) -> None:
     """A unit of replica ``r`` comes to a tier; what has to leave goes to the next, at last nowhere."""
-    while level < t.tier.size:
-        row = t.row[level, r]
-        if listed(t.place, row, node):
-            remove(t.place, row, node)
+    while not touch(t, level, r, node):
+        tier = t.tier[level, r]
+        if tier["units"] > 0:
+            row = tier["row"]
+            t.place[row, node]["users"] = IDLE
             append(t.place, row, node)
-            return
-        units = t.tier[level]["units"]
-        if units > 0:
-            append(t.place, row, node)
-            t.filled[row] += 1
-            t.link[level, r]["stored_bytes"] += t.tier[level]["unit_bytes"]
-            if t.filled[row] <= units:
+            tier["stored_bytes"] += tier["unit_bytes"]
+            if t.place[row, 0]["users"] <= tier["units"]:
                 return
             node = t.place[row, 0]["next"]
+            t.place[row, node]["users"] = 0
             remove(t.place, row, node)
-            t.filled[row] -= 1
         level += 1
-        if level < t.tier.size and t.tier[level]["write_through"] != 0:
-            return  # it had its own copy from the beginning
+        if level == t.tier.shape[0] or t.tier[level, r]["write_through"]:
+            return  # a tier that is written through had its own copy from the beginning
 
 
 @jit
-def write_through(t: TierArrays, r: int, node: int) -> None:
-    """A unit is in use in HBM: tiers that are written through have it and count it as just used."""
-    for level in range(t.tier.size):
-        if t.tier[level]["write_through"] != 0:
-            put(t, level, r, node)
+def used(t: TierArrays, r: int, node: int, store: bool) -> None:
+    """A unit in HBM is used: tiers that are written through count that; ``store``: and have it."""
+    for level in range(t.tier.shape[0]):
+        if t.tier[level, r]["write_through"]:
+            if store:
+                put(t, level, r, node)
+            else:
+                touch(t, level, r, node)
 
 
 @jit
-def touch(t: TierArrays, r: int, node: int) -> None:
-    """A unit is no longer in use in HBM: tiers that are written through age it from now on."""
-    for level in range(t.tier.size):
-        row = t.row[level, r]
-        if t.tier[level]["write_through"] != 0 and listed(t.place, row, node):
-            remove(t.place, row, node)
-            append(t.place, row, node)
-
-
-@jit
-def evicted(t: TierArrays, r: int, node: int) -> None:
-    """HBM lets go of a unit."""
-    if t.tier.size > 0 and t.tier[0]["write_through"] == 0:
-        put(t, 0, r, node)
-
-
-@jit
-def staged(t: TierArrays, r: int, node: int) -> None:
-    """A unit has been loaded: it stays where it is as just used, and is in the nearest tier, too."""
-    for level in range(1, t.tier.size):
-        row = t.row[level, r]
-        if listed(t.place, row, node):
-            remove(t.place, row, node)
-            append(t.place, row, node)
-    put(t, 0, r, node)
-
-
-@jit
-def arrival_s(t: TierArrays, level: int, r: int, units: int, now_s: float) -> float:
-    """When so many units, asked for now, would have come from a tier. [s]"""
-    start_s = max(now_s, t.link[level, r]["free_s"])
-    end_s: float = start_s + units * t.tier[level]["unit_s"] + t.tier[level]["latency_s"]
-    return end_s
-
-
-@jit
-def transfer(t: TierArrays, level: int, r: int, units: int, now_s: float) -> float:
-    """Send them: as ``arrival_s``, and the link is taken until they are through."""
-    end_s = arrival_s(t, level, r, units, now_s)
-    link_s = units * t.tier[level]["unit_s"]
-    t.link[level, r]["free_s"] = max(now_s, t.link[level, r]["free_s"]) + link_s
-    t.link[level, r]["busy_s"] += link_s
-    t.link[level, r]["loaded_bytes"] += units * t.tier[level]["unit_bytes"]
-    return end_s
+def arrival_s(t: TierArrays, level: int, r: int, units: int, now_s: float, send: bool) -> float:
+    """When so many units, asked for now, have come from a tier; ``send``: take the link for them. [s]"""
+    tier = t.tier[level, r]
+    link_s = units * tier["unit_s"]
+    through_s = max(now_s, tier["free_s"]) + link_s
+    if send:
+        tier["free_s"] = through_s
+        tier["busy_s"] += link_s
+        tier["loaded_bytes"] += units * tier["unit_bytes"]
+    return float(through_s + tier["latency_s"])
 
 
 @jit
 def clear_tiers(t: TierArrays, r: int) -> None:
     """Replica ``r`` is gone with its own tiers; a shared store stays. Loads on their way are lost."""
-    for level in range(t.tier.size):
-        t.link[level, r]["free_s"] = 0.0
-        if t.tier[level]["shared"] != 0:
-            continue
-        row = t.row[level, r]
-        node = t.place[row, 0]["next"]
-        while node != 0:
-            remove(t.place, row, node)
-            node = t.place[row, 0]["next"]
-        t.filled[row] = 0
+    for level in range(t.tier.shape[0]):
+        tier = t.tier[level, r]
+        tier["free_s"] = 0.0
+        if not tier["shared"]:
+            row = tier["row"]
+            while t.place[row, 0]["users"] > 0:
+                node = t.place[row, 0]["next"]
+                t.place[row, node]["users"] = 0
+                remove(t.place, row, node)
