@@ -38,7 +38,7 @@ def check_requests(requests: Any) -> None:
     rows = np.arange(count)
     _refuse(requests.follows >= rows, requests.follows, "follows must point to an earlier row")
     later = requests.follows[requests.follows >= 0]
-    if np.unique(later).size != later.size:
+    if np.bincount(later).max(initial=0) > 1:
         raise InputError("follows: two requests follow the same one. A conversation is a chain.")
     free = requests.arrival_s[requests.follows < 0]
     if requests.concurrency is None and np.any(np.diff(free) < 0.0):
@@ -56,7 +56,7 @@ def _check_prefixes(prefixes: Any, count: int) -> None:
     start = prefixes.start
     if start.shape != (count + 1,) or start[0] != 0 or start[-1] != prefixes.ids.size:
         raise InputError("prefixes: start must have one entry per request and one more, from 0 to the end.")
-    if np.any(np.diff(start) < 0) or prefixes.block_tokens < 1 or np.any(prefixes.ids < 0):
+    if np.any(np.diff(start) < 0) or prefixes.block_tokens < 1 or prefixes.ids.min(initial=0) < 0:
         raise InputError("prefixes: start must ascend, block_tokens be at least 1, ids at least 0.")
 
 
