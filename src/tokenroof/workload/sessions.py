@@ -192,8 +192,8 @@ def _drawn(
     kept = np.flatnonzero(context_tokens <= limits[kind[session]])
     if kept.size == 0:
         raise InputError(
-            f"max_context_tokens {limits[kind].max()} is below the first turn of all sessions, "
-            f"of at least {context_tokens[first].min()} tokens. Raise it, or shorten the turns."
+            f"the first turn of every session is longer than max_context_tokens {limits[kind].max()}, the "
+            f"shortest has {context_tokens[first].min()} tokens. Raise it, or shorten the turns."
         )
     session, osl_tokens, context_tokens = session[kept], osl_tokens[kept], context_tokens[kept]
     starts = np.diff(session, prepend=NOBODY) != 0
