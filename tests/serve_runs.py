@@ -14,8 +14,8 @@ from tokenroof.serve.results import SEGMENT, TIMELINE, RequestLog, Run, State
 from tokenroof.workload.core import NOBODY, RequestClass, Requests
 
 REPLICA_COLUMNS = (
-    "busy_s", "up_s", "steps", "prefill_tokens", "decode_tokens", "peak_blocks", "taken_blocks",
-    "freed_blocks", "link_busy_s", "slowed_s",
+    "busy_s", "up_s", "steps", "prefill_tokens", "decode_tokens", "prefill_ends", "peak_blocks",
+    "taken_blocks", "freed_blocks", "link_busy_s", "slowed_s", "segments",
 )  # fmt: skip
 
 
@@ -79,6 +79,7 @@ def run_of(
     replicas["up_s"][:] = end
     replicas["busy_s"][:] = 0.5 * end
     replicas["prefill_tokens"][0], replicas["decode_tokens"][-1] = prefilled, decoded
+    replicas["prefill_ends"][0] = first_tokens
     for name in ("peak_blocks", "taken_blocks", "freed_blocks"):
         replicas[name][:] = 10.0
     timeline = np.zeros((len(pools), len(TIMELINE), 4))

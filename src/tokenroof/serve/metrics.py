@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -189,9 +189,10 @@ def measure(run: Run, window: Window = WHOLE) -> Metrics:
 
     Notes
     -----
-    Columns are taken one at a time into a buffer that is partitioned in place; 1,000,000 requests need
-    some 50 MB beside the log and a tenth of a second.
+    Times are taken one kind at a time into a buffer that is partitioned in place: 1,000,000 requests of a
+    log whose columns lie side by side take some 0.15 s and 64 bytes each beside it.
     """
+    run = _compact(run)
     log = run.log
     scratch = np.empty(len(log))
     completed = log.state == State.COMPLETED
@@ -237,6 +238,13 @@ def measure(run: Run, window: Window = WHOLE) -> Metrics:
         pools=pool_uses(run, span.from_s, span.to_s),
         growth=growth(run),
     )
+
+
+def _compact(run: Run) -> Run:
+    """The run with its often read columns in arrays of their own; those of a kernel's log are far apart."""
+    often = ("arrival_s", "start_s", "first_s", "finish_s", "out_tokens", "state")
+    columns = {name: np.ascontiguousarray(getattr(run.log, name)) for name in often}
+    return replace(run, log=replace(run.log, **columns))
 
 
 def counts(log: RequestLog) -> Counts:

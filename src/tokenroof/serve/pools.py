@@ -13,6 +13,9 @@ from tokenroof.serve.results import TIMELINE, Run
 
 FloatArray = npt.NDArray[np.float64]
 
+_SUMS = ("prefill_tokens", "decode_tokens")
+"""Rows of the timeline that are sums over a bin; the others are means."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolUse:
@@ -74,24 +77,24 @@ def pool_uses(run: Run, from_s: float, to_s: float) -> tuple[PoolUse, ...]:
     tuple of PoolUse
         A fraction of nothing (no time, no cache) is nan, a rate over no time 0.
     """
-    edges = run.timeline_bin_s * np.arange(run.timeline.shape[2] + 1)
-    inside = np.minimum(edges[1:], to_s) - np.maximum(edges[:-1], from_s)
-    share = np.maximum(inside, 0.0) / run.timeline_bin_s
-    return tuple(_use(run, pool, share, to_s - from_s) for pool in range(len(run.setup.pools)))
+    edges = np.minimum(run.timeline_bin_s * np.arange(run.timeline.shape[2] + 1), run.end_s)
+    inside_s = np.maximum(np.minimum(edges[1:], to_s) - np.maximum(edges[:-1], from_s), 0.0)
+    part = inside_s / np.maximum(np.diff(edges), 1e-300)
+    weights = np.where(np.isin(TIMELINE, _SUMS)[:, None], part, inside_s)
+    return tuple(_use(run, pool, weights, to_s - from_s) for pool in range(len(run.setup.pools)))
 
 
-def _use(run: Run, pool: int, share: FloatArray, span_s: float) -> PoolUse:
+def _use(run: Run, pool: int, weights: FloatArray, span_s: float) -> PoolUse:
     setup = run.setup.pools[pool]
     mine = run.replicas["pool"] == pool
     up_s = float(run.replicas["up_s"][mine].sum())
-    rows = dict(zip(TIMELINE, run.timeline[pool] @ share, strict=True))
-    bin_s = run.timeline_bin_s
+    rows = dict(zip(TIMELINE, (run.timeline[pool] * weights).sum(axis=1), strict=True))
     return PoolUse(
         stage=setup.stage,
-        replicas_up=_over(rows["up_replicas"] * bin_s, span_s),
-        running_seqs=_over(rows["running_seqs"] * bin_s, span_s),
-        waiting_seqs=_over(rows["waiting_seqs"] * bin_s, span_s),
-        used_blocks=_over(rows["used_blocks"] * bin_s, span_s),
+        replicas_up=_over(rows["up_replicas"], span_s),
+        running_seqs=_over(rows["running_seqs"], span_s),
+        waiting_seqs=_over(rows["waiting_seqs"], span_s),
+        used_blocks=_over(rows["used_blocks"], span_s),
         used_fraction=_over(rows["used_blocks"], rows["up_replicas"] * setup.num_blocks),
         peak_fraction=float(run.replicas["peak_blocks"][mine].max(initial=0.0)) / setup.num_blocks,
         prefill_tokens_per_s=rows["prefill_tokens"] / span_s if span_s > 0.0 else 0.0,
