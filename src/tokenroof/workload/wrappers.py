@@ -10,7 +10,6 @@ import numpy as np
 from tokenroof.errors import InputError
 from tokenroof.workload.core import NOBODY, FloatArray, IntArray, Prefixes, Requests, Workload
 from tokenroof.workload.inputs import MAX_REQUESTS, check_number, check_whole, streams
-from tokenroof.workload.readers.take import first_of_chain, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +112,8 @@ class Limited:
         InputError
             Nothing is left, or a closed loop is cut by time.
         """
+        from tokenroof.workload.readers.take import first_of_chain, take  # loads polars
+
         requests = self.workload.requests(seed)
         rows = np.arange(len(requests))
         if self.from_s > 0.0 or self.to_s is not None:
@@ -153,6 +154,8 @@ class Merged:
         InputError
             One is a closed loop, or their prefix identities stand for different numbers of tokens.
         """
+        from tokenroof.workload.readers.take import first_of_chain  # loads polars
+
         seeds = [int(rng.integers(2**62)) for rng in streams(seed, len(self.workloads))]
         parts = [
             _open("Merged", workload.requests(own))
