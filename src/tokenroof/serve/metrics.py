@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -199,7 +199,7 @@ def measure(run: Run, window: Window = WHOLE) -> Metrics:
     sent = sent_in(log, window)
     span = span_of(run, window, sent)
     chosen = completed & sent
-    good = good_requests(run, completed, scratch)
+    good = good_requests(log, run.requests.classes, completed, scratch)
     classes = tuple(
         _of_class(run, index, kind, sent, chosen, good, span, scratch)
         for index, kind in enumerate(run.requests.classes)
@@ -263,13 +263,18 @@ def counts(log: RequestLog) -> Counts:
     )
 
 
-def good_requests(run: Run, completed: BoolArray, scratch: FloatArray | None = None) -> BoolArray:
+def good_requests(
+    log: RequestLog,
+    classes: Sequence[RequestClass],
+    completed: BoolArray,
+    scratch: FloatArray | None = None,
+) -> BoolArray:
     """Whether each request was completed and met every limit of its class, shape (num_requests,).
 
     A request of one token meets any limit on the time per token. ``scratch``, if given, is a buffer of that
     shape that is written over.
     """
-    log, slos = run.log, [kind.slo for kind in run.requests.classes]
+    slos = [kind.slo for kind in classes]
     taken_s = np.empty(len(log)) if scratch is None else scratch
     good = completed.copy()
     for limits, begin, end in (
