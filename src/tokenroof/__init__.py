@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tokenroof.api.answer import Answer
     from tokenroof.api.calls import batch_sweep, estimate, explain
     from tokenroof.api.lookup import import_model, load_catalog
+    from tokenroof.api.simulation import simulate
     from tokenroof.errors import CatalogError, InputError, TokenroofError, UnknownNameError
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ _HOMES = {
     "explain": "tokenroof.api.calls",
     "import_model": "tokenroof.api.lookup",
     "load_catalog": "tokenroof.api.lookup",
+    "simulate": "tokenroof.api.simulation",
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "explain",
     "import_model",
     "load_catalog",
+    "simulate",
 ]
 
 

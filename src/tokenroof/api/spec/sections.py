@@ -319,22 +319,18 @@ class OutputSection(Section):
     ----------
     warm_up : float
         Requests sent before this time do not count. [s]
+    warm_up_requests : int
+        The first so many requests do not count.
     check : bool
         Verify every invariant of the run.
-    directory, log, perfetto, html, chart : str or None
-        Files to write.
-    chart_kind : str
-        Which chart.
+    directory : str or None
+        Where the run is written while it goes on: parts of the log, the spec, at the end the metrics.
     """
 
     warm_up: Delay = 0.0
+    warm_up_requests: Whole = 0
     check: bool = False
     directory: str | None = None
-    log: str | None = None
-    perfetto: str | None = None
-    html: str | None = None
-    chart: str | None = None
-    chart_kind: str = "latency"
 
 
 def named(given: object) -> object:

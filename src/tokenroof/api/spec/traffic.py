@@ -122,6 +122,8 @@ class TrafficSection(Section):
         A trace file, or the name of a built-in one; its format where the file does not say.
     speed : float
         Trace: its times pass so many times as fast.
+    sort, skip_empty : bool
+        Trace: put rows in order of time; leave out rows without prompt or answer. Else these are errors.
     shared : SharedSection
         A system prompt.
     sessions : SessionsSection
@@ -142,6 +144,8 @@ class TrafficSection(Section):
     trace: str | None = None
     trace_format: str | None = None
     speed: Positive = 1.0
+    sort: bool = False
+    skip_empty: bool = False
     shared: SharedSection | None = None
     sessions: SessionsSection | None = None
 

@@ -1,0 +1,73 @@
+"""How far a run is, on standard error, when it is long and somebody looks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenroof.serve.run import Progress
+
+QUIET_S = 1.0
+"""Runs shorter than this show nothing. [s]"""
+
+Watch = Callable[["Progress"], None]
+
+
+@contextmanager
+def watching(label: str, *, enabled: bool) -> Iterator[Watch | None]:
+    """A callback that draws a bar: requests over, simulated time, requests per second, time left.
+
+    Parameters
+    ----------
+    label : str
+        What runs.
+    enabled : bool
+        Whether to; nothing is shown either where standard error is no terminal.
+    """
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("requests, {task.fields[now]} simulated, {task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    bar = Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
+    began = time.monotonic()
+    task = bar.add_task(label, total=None, now="0 s", speed="")
+
+    def watch(progress: Progress) -> None:
+        spent = time.monotonic() - began
+        if spent < QUIET_S:
+            return
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(
+            task,
+            total=progress.requests,
+            completed=progress.ended,
+            now=simulated_text(progress.now_s),
+            speed=f"{progress.ended / spent:,.0f} requests/s",
+        )
+
+    try:
+        yield watch
+    finally:
+        bar.stop()
+
+
+def simulated_text(seconds: float) -> str:
+    """A simulated time in short."""
+    if seconds < 120.0:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60.0:.0f} min" if seconds < 7200.0 else f"{seconds / 3600.0:.1f} h"

@@ -1,0 +1,188 @@
+"""The calls that simulate: one run per deployment and rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
+
+from tokenroof.api.answer import Answer
+from tokenroof.api.deployments import Asked, asked, fleet_of, router_of, spending_of
+from tokenroof.api.inputs import ChipLike, ModelLike
+from tokenroof.api.lookup import Catalog, CatalogLike, load_catalog
+from tokenroof.api.spec.common import Common, sections
+from tokenroof.api.spec.core import Spec
+from tokenroof.api.spec.reading import spec_of
+from tokenroof.api.workloads import workload_of
+from tokenroof.deploy.core import Estimate
+from tokenroof.deploy.simulated.question import Serving
+from tokenroof.deploy.simulated.simulate import simulate as run_deployment
+from tokenroof.errors import InputError, TokenroofError
+from tokenroof.serve.invariants import check as check_run
+from tokenroof.serve.spans import WHOLE, Window
+from tokenroof.workload.core import Requests
+
+if TYPE_CHECKING:
+    from tokenroof.serve.run import Progress
+
+RECORDED_SEGMENTS = 500_000
+"""Stretches of work that are kept for a Perfetto trace."""
+
+Watch = Callable[["Progress"], None]
+
+
+class BrokenRunError(TokenroofError):
+    """A run contradicts itself: a fault of the simulator."""
+
+
+def simulate(
+    model: ModelLike | None = None,
+    chip: ChipLike | list[ChipLike] | None = None,
+    *,
+    spec: str | Path | Mapping[str, Any] | Spec | None = None,
+    progress: bool = False,
+    segments: bool = False,
+    catalog: CatalogLike = (),
+    **common: Unpack[Common],
+) -> Answer:
+    """Serve requests, one by one, on a model and its chips; what each of them sees comes out.
+
+    Parameters
+    ----------
+    model, chip : as for :func:`tokenroof.estimate`
+        Several chips make one run each.
+    spec : path, mapping or Spec, optional
+        Everything in one place, see ``docs/howto/simulate.md``; arguments are laid over it.
+    progress : bool
+        Show on standard error how far a long run is.
+    segments : bool
+        Keep what every replica did when, for ``answer.save("trace.perfetto.json")``.
+    catalog : path, sequence of paths, or Catalog
+        As for :func:`tokenroof.estimate`.
+    **common
+        *Layout*: ``tp, pp, ep, dp, cp, replicas``; ``prefill_chip, prefill_tp, prefill_replicas``,
+        ``overlap`` (part of the cache that is sent while the prompt is computed).
+        *Formats, engine*: ``weights, kv, expert_load_factor``; ``engine``, ``engine_options`` by the engine's
+        own names, ``scheduler`` ("static" batches without joining).
+        *Lengths*: ``isl, osl``: tokens, ``"lognormal:mean=1000,sigma=0.8"``, a mapping, a list to draw from.
+        *Load*: ``rate`` (one, or a list: one run each), ``burstiness``; or ``concurrency``, ``think``;
+        or ``trace`` (a file, or a built-in name) with ``trace_format``; ``num_requests`` or ``duration``;
+        ``shared`` (system prompt), ``sessions`` (turns, new_tokens, think).
+        *Limits*: ``slo`` such as ``{"ttft": "2 s", "tpot": 0.05}``, ``classes`` with shares and priorities.
+        *Cache*: ``prefix_caching``, ``host_gb``, ``ssd_gb``, ``remote_gb``; ``speculation``.
+        *Fleet*: ``router, failures, spares, autoscale``.
+        *Money*: ``price, region, utilisation, pue, capex_usd``.
+        *Run*: ``seed``, ``warm_up`` [s] or ``warm_up_requests`` that do not count, ``check`` (verify every
+        invariant), ``out`` (a directory that is written while the run goes on).
+
+    Returns
+    -------
+    Answer
+        One estimate per chip and rate, with the run in ``estimate.run``. An interrupted run is there with
+        ``run.complete`` False, and is the last.
+
+    Raises
+    ------
+    InputError
+        Bad input, in one line with its place.
+    BrokenRunError
+        With ``check``: the run contradicts itself.
+
+    Examples
+    --------
+    >>> import tokenroof as tr
+    >>> answer = tr.simulate("llama-3.1-8b", "h100", rate=4, num_requests=200, isl=500, osl=100)
+    >>> answer.metric("completed_requests")
+    200.0
+    """
+    said = _spec(spec, model, chip, common)
+    found = load_catalog(catalog)
+    rows: list[Estimate] = []
+    for rate in said.traffic.rate or (None,):
+        requests = workload_of(said, rate).requests(said.seed)
+        for layout in said.layouts:
+            given = asked(said, layout, requests, found)
+            label = _label(said, given, rate)
+            rows.append(_run(said, given, requests, found, label=label, progress=progress, segments=segments))
+            if interrupted(rows[-1]):
+                return Answer(tuple(rows))
+    return Answer(tuple(rows))
+
+
+def _spec(
+    spec: str | Path | Mapping[str, Any] | Spec | None, model: object, chip: object, common: Mapping[str, Any]
+) -> Spec:
+    if isinstance(spec, Spec):
+        if model is not None or chip is not None or common:
+            spec = spec.plain()
+        else:
+            return spec
+    if spec is None and (model is None or chip is None):
+        raise InputError(
+            "simulate needs a model and a chip, or a spec. Write simulate('llama-3.1-8b', 'h100', rate=4)."
+        )
+    given, where = sections(spec, model, chip, common)
+    return spec_of(given, where=where)
+
+
+def interrupted(estimate: Estimate) -> bool:
+    """Whether the run of an estimate was cut short."""
+    return estimate.run is not None and not estimate.run.complete
+
+
+def serving_of(spec: Spec, given: Asked, *, segments: bool = False) -> Serving:
+    """How the deployment of a spec is served."""
+    output = spec.output
+    window = (
+        Window(from_s=output.warm_up, skip_first=output.warm_up_requests)
+        if output.warm_up or output.warm_up_requests
+        else WHOLE
+    )
+    return Serving(
+        pools=given.options,
+        router=router_of(spec.fleet.router),
+        fleet=fleet_of(spec.fleet, given.deployment.pools),
+        window=window,
+        spending=spending_of(spec),
+        record_segments=RECORDED_SEGMENTS if segments else 0,
+    )
+
+
+def _run(
+    spec: Spec,
+    given: Asked,
+    requests: Requests,
+    catalog: Catalog,
+    *,
+    label: str,
+    progress: bool,
+    segments: bool,
+) -> Estimate:
+    from tokenroof.api.progress import watching
+
+    serving = serving_of(spec, given, segments=segments)
+    with watching(label, enabled=progress) as watch:
+        estimate = run_deployment(
+            given.deployment,
+            requests,
+            catalog=catalog,
+            serving=serving,
+            seed=spec.seed,
+            label=label,
+            progress=watch,
+        )
+    if spec.output.check and estimate.run is not None:
+        broken = check_run(estimate.run)
+        if broken:
+            lines = "; ".join(f"{each.name}: {each.message}" for each in broken)
+            raise BrokenRunError(f"the run contradicts itself, please report it: {lines}.")
+    return replace(estimate, assumptions=(*estimate.assumptions, *given.notes))
+
+
+def _label(spec: Spec, given: Asked, rate: float | None) -> str:
+    """What tells runs apart: the chips, and the rate when there are several."""
+    chips = ", ".join(dict.fromkeys(pool.chip.name for pool in given.deployment.pools))
+    if rate is None or len(spec.traffic.rate or ()) < 2:
+        return chips
+    return f"{chips} at {rate:g}/s"
