@@ -85,18 +85,17 @@ class BurstGpt:
             drop=drop,
         )
         settled = settle(source, rows, rules)
-        kind, class_index = np.unique(
-            model[settled.rows] * len(logs) + log[settled.rows], return_inverse=True
-        )
+        pair = (model * len(logs) + log)[settled.rows]
+        pairs = np.flatnonzero(np.bincount(pair, minlength=len(models) * len(logs)))
         classes = tuple(
-            RequestClass(name=f"{models[k // len(logs)]} / {logs[k % len(logs)]}") for k in kind.tolist()
+            RequestClass(name=f"{models[p // len(logs)]} / {logs[p % len(logs)]}") for p in pairs.tolist()
         )
         requests = tabled(
             source,
             replace(settled, arrival_s=settled.arrival_s - settled.arrival_s[0]),
             "BurstGPT trace",
             session=_sessions(table)[settled.rows] if session_given else None,
-            class_index=class_index.astype(np.int64),
+            class_index=np.searchsorted(pairs, pair).astype(np.int64),
             classes=classes,
         )
         return Trace(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tokenroof.errors import InputError
 from tokenroof.workload.core import NOBODY, FloatArray, IntArray, RequestClass, Requests
+from tokenroof.workload.inputs import MAX_REQUESTS
 from tokenroof.workload.readers.core import Dropped
 from tokenroof.workload.readers.servegen_tables import TableSet
 
@@ -89,10 +90,13 @@ class ServeGenClients:
         Raises
         ------
         InputError
-            By chance not a single request.
+            Too many requests, or by chance not a single one.
         """
         rng = np.random.default_rng(seed)
         factor = 1.0 if self.asked_rate_per_s is None else self.asked_rate_per_s / self.recorded_rate_per_s
+        expected = factor * self.recorded_rate_per_s * self.duration_s
+        if expected > MAX_REQUESTS:
+            raise InputError(f"{self.label}: {expected:.3g} requests, at most {MAX_REQUESTS:,}. Take a part.")
         times: list[FloatArray] = []
         lengths: list[tuple[IntArray, IntArray]] = []
         for window in self.windows:

@@ -115,7 +115,7 @@ def open_source(path: Path, *, hint: str = "") -> Source:
     if data.startswith(_GZIP):
         data = _unpacked(path, data)
     data = data.removeprefix(_BOM)
-    if not data.strip():
+    if not data or data.isspace():
         raise InputError(f"{path}: the file is empty. A trace has at least one request.")
     return Source(path=path, data=data)
 

@@ -103,7 +103,10 @@ def header_of(source: Source) -> Header:
         text = source.data[start:end].decode("utf-8").strip()
         start, line = end + 1, line + 1
         if text and not text.startswith("#"):
-            names = [cell.strip() for cell in next(csv.reader([text]))]
+            try:
+                names = [cell.strip() for cell in next(csv.reader([text], strict=True))]
+            except csv.Error as error:
+                raise source.wrong(f"no CSV header ({error}).", line=line) from None
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise source.wrong(f"column {twice[0]!r} appears twice in the header.", line=line)
@@ -183,8 +186,7 @@ def _in_bulk(source: Source, columns: Columns, header: Header) -> Table | None:
     import polars as pl
 
     data = source.data[header.end :] if header.end else source.data
-    last = data.rstrip(b"\r\n").rpartition(b"\n")[2]
-    if b'"' in data or last.count(b",") != len(header.names) - 1:
+    if b'"' in data or _last_line(data).count(b",") != len(header.names) - 1:
         return None
     schema = {
         f"column_{place}": pl.Float64 if name in columns.numbers else pl.String
@@ -223,6 +225,13 @@ def _in_bulk(source: Source, columns: Columns, header: Header) -> Table | None:
     return Table(line=line, number=number, text=text)
 
 
+def _last_line(data: bytes) -> bytes:
+    end = len(data)
+    while end and data[end - 1] in b"\r\n":
+        end -= 1
+    return data[data.rfind(b"\n", 0, end) + 1 : end]
+
+
 def _line_by_line(source: Source, columns: Columns, header: Header) -> Table:
     import polars as pl
 
@@ -236,7 +245,7 @@ def _line_by_line(source: Source, columns: Columns, header: Header) -> Table:
                 continue
             if len(row) != len(header.names):
                 raise source.wrong(
-                    f"{len(row)} cells where the header has {len(header.names)}. Is the line cut off?",
+                    f"{len(row)} cells instead of {len(header.names)}. Is the line cut off?",
                     line=reader.line_num,
                 )
             lines.append(reader.line_num)
