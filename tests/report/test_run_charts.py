@@ -84,8 +84,8 @@ def test_a_cache_without_replicas_is_no_number():
 def test_the_best_rate_of_each_deployment_is_marked():
     rows = goodput_rows(runs_by_hand.swept() + runs_by_hand.swept((1.0, 2.0), "b200"))
     assert [(row["deployment"], row["rate"]) for row in rows if row["best"]] == [
-        ("4 x h100", 6.0),
-        ("4 x b200", 2.0),
+        ("4 x h100, tp4", 6.0),
+        ("4 x b200, tp4", 2.0),
     ]
 
 

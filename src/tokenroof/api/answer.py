@@ -50,7 +50,7 @@ class Answer:
         return self.estimates[index]
 
     def __str__(self) -> str:
-        from tokenroof.report.tables import answer
+        from tokenroof.report.runs import answer
 
         return _text(answer(self.estimates))
 
@@ -70,7 +70,7 @@ class Answer:
     def _repr_html_(self) -> str:
         from rich.console import Console
 
-        from tokenroof.report.tables import answer
+        from tokenroof.report.runs import answer
 
         console = Console(record=True, file=StringIO(), width=_WIDTH)
         console.print(answer(self.estimates))
@@ -127,6 +127,12 @@ class Answer:
         Plain ``print`` does not know how to draw a rich table: there, write ``print(answer)``, or
         ``rich.print(answer.table())``.
         """
+        from tokenroof.report.runs import simulated
+
+        if simulated(self.estimates):
+            from tokenroof.report.runs import comparison as side_by_side
+
+            return side_by_side(self.estimates)
         from tokenroof.report.tables import comparison
 
         return comparison(self.estimates)

@@ -26,7 +26,7 @@ from tokenroof.report.labels import (
 
 _DASH = "-"
 _REST = "more"
-_TITLE_WIDTH = 100
+TITLE_WIDTH = 100
 _SECTIONS = {"prefill": "Prefill", "decode": "Decode", "both": "Both together", "more": "More"}
 _FIRST = "First token"  # of a model that has no prefill: every step runs the whole sequence
 _NEED_TWO_TOKENS = frozenset({"tpot_s", "usd_per_mtok_output"})
@@ -50,7 +50,7 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
     """
     title = headline(estimates)
     table = grid(title)
-    table.min_width = min(len(title), _TITLE_WIDTH)  # or rich breaks the title to the width of one column
+    table.min_width = min(len(title), TITLE_WIDTH)  # or rich breaks the title to the width of one column
     table.add_column("")
     for name in column_names(estimates):
         table.add_column(name, justify="right", overflow="fold")

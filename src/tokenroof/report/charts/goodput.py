@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -11,7 +12,7 @@ from tokenroof.deploy.core import Estimate
 from tokenroof.report import theme
 from tokenroof.report.charts.altair_types import layered, rows_chart, stacked
 from tokenroof.report.human import digits, share
-from tokenroof.report.labels import column_name, common, lengths_line, limits_line
+from tokenroof.report.labels import column_name, common, layouts_line, lengths_line, limits_line, num_chips
 
 RATE, GOOD, SHARE = "request_rate_per_s", "goodput_requests_per_s", "good_fraction"
 """Metrics of the axes: sent, served within every limit, and the part of the one that is the other."""
@@ -93,11 +94,17 @@ def drawable(estimate: Estimate) -> bool:
     return all(name in estimate.metrics for name in (RATE, GOOD, SHARE))
 
 
+def _name(estimate: Estimate) -> str:
+    """Chips, and their layout where it is more than one chip: rows of one deployment share it."""
+    chips = column_name(replace(estimate, label=""))
+    return f"{chips}, {layouts_line(estimate)}" if num_chips(estimate) > 1 else chips
+
+
 def goodput_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
     """Points by deployment and rate, the best of each deployment marked."""
     rows: list[dict[str, Any]] = [
         {
-            "deployment": column_name(estimate),
+            "deployment": _name(estimate),
             "rate": float(estimate.metrics[RATE].value),
             "good": float(estimate.metrics[GOOD].value),
             "share": float(estimate.metrics[SHARE].value),
