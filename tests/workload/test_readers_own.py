@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tokenroof.errors import InputError
 from tokenroof.workload.core import NOBODY, Prefixes, RequestClass, Requests, Slo
-from tokenroof.workload.readers import Own, Trace, read_trace, write_requests
+from tokenroof.workload.readers import FORMATS, Own, Trace, read_trace, write_requests
 from tokenroof.workload.readers.take import renumbered
 
 HEAD = "arrival_s,isl_tokens,osl_tokens"
@@ -143,6 +143,15 @@ def test_three_columns_by_hand_are_enough(tmp_path: Path) -> None:
     assert requests.arrival_s.tolist() == [0.0, 1.5]
     assert requests.classes == (RequestClass(),)
     assert (requests.label, requests.source) == ("mine", "mine.csv (requests)")
+
+
+def test_the_file_of_the_documentation_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/bring-a-trace.md").read_text(encoding="utf-8")
+    requests = by_hand(tmp_path, page.partition("```csv\n")[2].partition("```")[0]).requests(0)
+    assert requests.arrival_s.tolist() == [0.0, 0.35, 4.31]
+    assert [kind.name for kind in requests.classes] == ["chat", "batch"]
+    assert requests.session.tolist() == [0, NOBODY, 0]
+    assert all(f"| `{name}` |" in page for name in FORMATS)
 
 
 def test_classes_sessions_and_priorities_by_hand(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ def _parquet(source: Source) -> tuple[Table, FileHead]:
     try:
         frame = pl.read_parquet(io.BytesIO(source.data))
         said = pl.read_parquet_metadata(io.BytesIO(source.data)).get(PARQUET_KEY)
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise source.wrong(f"damaged Parquet file ({reason}). Was it cut off?") from None
     if frame.height == 0:
         raise source.wrong("columns and no requests.")
