@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenroof.api.answer import Answer
     from tokenroof.api.calls import batch_sweep, estimate, explain
+    from tokenroof.api.capacity import Rates, capacity
     from tokenroof.api.lookup import import_model, load_catalog
     from tokenroof.api.simulation import simulate
     from tokenroof.errors import CatalogError, InputError, TokenroofError, UnknownNameError
@@ -27,7 +28,9 @@ _HOMES = {
     "InputError": "tokenroof.errors",
     "TokenroofError": "tokenroof.errors",
     "UnknownNameError": "tokenroof.errors",
+    "Rates": "tokenroof.api.capacity",
     "batch_sweep": "tokenroof.api.calls",
+    "capacity": "tokenroof.api.capacity",
     "estimate": "tokenroof.api.calls",
     "explain": "tokenroof.api.calls",
     "import_model": "tokenroof.api.lookup",
@@ -39,9 +42,11 @@ __all__ = [
     "Answer",
     "CatalogError",
     "InputError",
+    "Rates",
     "TokenroofError",
     "UnknownNameError",
     "batch_sweep",
+    "capacity",
     "estimate",
     "explain",
     "import_model",

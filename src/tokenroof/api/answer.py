@@ -1,4 +1,4 @@
-"""The answer: one estimate per chip, which shows and saves itself."""
+"""The answer: one estimate per chip (and rate, when simulated), which shows and saves itself."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tokenroof.report.charts.altair_types import AnyChart
+    from tokenroof.serve.results import Run
 
 CHART_SUFFIXES = (".svg", ".png", ".pdf")
 TABLE_SUFFIXES = (".csv", ".parquet")
@@ -27,7 +28,7 @@ _IN_SHORT = ("ttft_s", "tpot_s", "output_tokens_per_s_per_chip", "usd_per_mtok_o
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What :func:`tokenroof.estimate` returns: a sequence of estimates, in the order asked.
+    """What :func:`tokenroof.estimate` and :func:`tokenroof.simulate` return: estimates, in the order asked.
 
     ``print(answer)`` shows the whole table as text, ``answer`` alone one line per estimate, and
     ``answer.metric("tpot_s")`` is one number.
@@ -52,10 +53,10 @@ class Answer:
     def __str__(self) -> str:
         from tokenroof.report.runs import answer
 
-        return _text(answer(self.estimates))
+        return text_of(answer(self.estimates))
 
     def __repr__(self) -> str:
-        from tokenroof.report.labels import metric_text, short_names
+        from tokenroof.report.labels import short_names
 
         lines = [f"Answer of {len(self)} estimate{'' if len(self) == 1 else 's'}; print it for the table"]
         for name, estimate in zip(short_names(self.estimates), self.estimates, strict=True):
@@ -141,13 +142,95 @@ class Answer:
         """Where every millisecond and every gigabyte goes, with sources, as text."""
         from tokenroof.report.explain import explanation
 
-        return "\n".join(_text(explanation(estimate)) for estimate in self.estimates)
+        return "\n".join(text_of(explanation(estimate)) for estimate in self.estimates)
 
     def to_frame(self) -> pl.DataFrame:
         """A polars data frame, one row per estimate, in base units."""
         from tokenroof.report.frames import frame
 
         return frame(self.estimates)
+
+    def log(self, index: int = 0) -> pl.DataFrame:
+        """Every request of a simulated run: a polars data frame, one row each, times in seconds.
+
+        Raises
+        ------
+        InputError
+            The estimate was not simulated.
+        """
+        from tokenroof.serve.log import log_frame
+
+        run = self._run(index)
+        return log_frame(run.requests, run.log)
+
+    def timeline(self, index: int = 0) -> pl.DataFrame:
+        """What the replicas of a simulated run did: a polars data frame, one row per pool and time.
+
+        Raises
+        ------
+        InputError
+            The estimate was not simulated.
+        """
+        from tokenroof.serve.log import timeline_frame
+
+        return timeline_frame(self._run(index))
+
+    def save_log(self, path: str | Path, index: int = 0) -> Path:
+        """Write :meth:`log` as ``.parquet`` or ``.csv``.
+
+        Raises
+        ------
+        InputError
+            An unknown extension, no run, or a file that cannot be written.
+        """
+        from tokenroof.serve.log import write_frame
+
+        file = Path(path)
+        check_suffix(file, TABLE_SUFFIXES)
+        frame = self.log(index)
+        with writing(file):
+            write_frame(frame, file)
+        return file
+
+    def save_perfetto(self, path: str | Path, index: int = 0, *, requests: int = 1000) -> str:
+        """Write a trace for ui.perfetto.dev or chrome://tracing: ``.json`` or ``.json.gz``.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to.
+        index : int
+            Which run.
+        requests : int
+            The first so many requests, each with its phases.
+
+        Returns
+        -------
+        str
+            What is missing in it, in one line; "" when nothing is. The work of the replicas is there when
+            the run was made with ``simulate(..., segments=True)``.
+
+        Raises
+        ------
+        InputError
+            No run, or a file that cannot be written.
+        """
+        from tokenroof.report.perfetto import write_trace
+
+        file, run = Path(path), self._run(index)
+        with writing(file):
+            return write_trace(run, file, requests=requests).note
+
+    def _run(self, index: int) -> Run:
+        count = len(self.estimates)
+        if not -count <= index < count:
+            raise InputError(f"index must lie in 0..{count - 1}, got {index!r}.")
+        estimate = self.estimates[index]
+        if estimate.infeasible is not None and estimate.run is None:
+            raise InputError(f"no run, the estimate is infeasible: {estimate.infeasible.reason}")
+        if estimate.run is None:
+            raise InputError("no run: the estimate is in closed form. Use simulate.")
+        return estimate.run
 
     def json(self) -> str:
         """Everything as JSON text, in base units, with definitions and sources."""
@@ -156,7 +239,9 @@ class Answer:
         return dumps(self.estimates)
 
     def chart(self, kind: str = "roofline") -> AnyChart:
-        """An altair chart: "roofline", "breakdown", "memory" or "sweep".
+        """An altair chart: "roofline", "breakdown", "memory", "sweep", "latency", "timeline" or "goodput".
+
+        The last three are of simulated runs.
 
         Raises
         ------
@@ -266,7 +351,8 @@ def check_suffix(path: Path, known: tuple[str, ...]) -> None:
         raise InputError(f"unknown extension of {str(path)!r}. Known: {', '.join(known)}.")
 
 
-def _text(renderable: RenderableType) -> str:
+def text_of(renderable: RenderableType) -> str:
+    """What a terminal of the usual width would show, without colours."""
     from rich.console import Console
 
     out = StringIO()

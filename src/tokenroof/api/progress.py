@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tokenroof.deploy.core import Probe
     from tokenroof.serve.run import Progress
 
 QUIET_S = 1.0
@@ -64,6 +65,21 @@ def watching(label: str, *, enabled: bool) -> Iterator[Watch | None]:
         yield watch
     finally:
         bar.stop()
+
+
+@contextmanager
+def searching(label: str, *, enabled: bool) -> Iterator[Callable[[Probe], None] | None]:
+    """A callback that says which rates were tried, on one line of standard error."""
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status(f"{label}: searching") as status:
+        yield lambda probe: status.update(
+            f"{label}: {probe.rate_per_s:.3g} requests/s {'meet' if probe.met else 'miss'} the limits"
+        )
 
 
 def simulated_text(seconds: float) -> str:

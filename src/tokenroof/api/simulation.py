@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import Any, Unpack
 
 from tokenroof.api.answer import Answer
 from tokenroof.api.deployments import Asked, asked, fleet_of, router_of, spending_of
 from tokenroof.api.inputs import ChipLike, ModelLike
 from tokenroof.api.lookup import Catalog, CatalogLike, load_catalog
+from tokenroof.api.progress import Watch, watching
+from tokenroof.api.rundir import RunDirectory
 from tokenroof.api.spec.common import Common, sections
 from tokenroof.api.spec.core import Spec
 from tokenroof.api.spec.reading import spec_of
+from tokenroof.api.spec.traffic import LOADS
 from tokenroof.api.workloads import workload_of
 from tokenroof.deploy.core import Estimate
 from tokenroof.deploy.simulated.question import Serving
@@ -23,13 +27,8 @@ from tokenroof.serve.invariants import check as check_run
 from tokenroof.serve.spans import WHOLE, Window
 from tokenroof.workload.core import Requests
 
-if TYPE_CHECKING:
-    from tokenroof.serve.run import Progress
-
 RECORDED_SEGMENTS = 500_000
 """Stretches of work that are kept for a Perfetto trace."""
-
-Watch = Callable[["Progress"], None]
 
 
 class BrokenRunError(TokenroofError):
@@ -96,23 +95,43 @@ def simulate(
     >>> answer.metric("completed_requests")
     200.0
     """
-    said = _spec(spec, model, chip, common)
+    said = spec_from(spec, model, chip, common)
     found = load_catalog(catalog)
     rows: list[Estimate] = []
     for rate in said.traffic.rate or (None,):
         requests = workload_of(said, rate).requests(said.seed)
         for layout in said.layouts:
             given = asked(said, layout, requests, found)
-            label = _label(said, given, rate)
-            rows.append(_run(said, given, requests, found, label=label, progress=progress, segments=segments))
+            label = label_of(said, given, rate)
+            place = _directory(said, len(rows), label)
+            kept = None if place is None else RunDirectory(place, said, requests)
+            with watching(label, enabled=progress) as watch:
+                row = _run(
+                    said, given, requests, found, label, kept.watch(watch) if kept else watch, segments
+                )
+            if kept is not None:
+                kept.close(row)
+            rows.append(row)
             if interrupted(rows[-1]):
                 return Answer(tuple(rows))
     return Answer(tuple(rows))
 
 
-def _spec(
-    spec: str | Path | Mapping[str, Any] | Spec | None, model: object, chip: object, common: Mapping[str, Any]
+def spec_from(
+    spec: str | Path | Mapping[str, Any] | Spec | None,
+    model: object,
+    chip: object,
+    common: Mapping[str, Any],
+    *,
+    default_rate: float | None = None,
 ) -> Spec:
+    """The spec that a call means; ``default_rate`` where no load is given.
+
+    Raises
+    ------
+    InputError
+        Neither a model with a chip nor a spec; anything wrong in them.
+    """
     if isinstance(spec, Spec):
         if model is not None or chip is not None or common:
             spec = spec.plain()
@@ -123,6 +142,13 @@ def _spec(
             "simulate needs a model and a chip, or a spec. Write simulate('llama-3.1-8b', 'h100', rate=4)."
         )
     given, where = sections(spec, model, chip, common)
+    traffic = given.get("traffic", {})
+    if (
+        default_rate is not None
+        and isinstance(traffic, Mapping)
+        and not any(map(traffic.get, (*LOADS, "trace")))
+    ):
+        given["traffic"] = {**traffic, "rate": default_rate}
     return spec_of(given, where=where)
 
 
@@ -154,24 +180,20 @@ def _run(
     given: Asked,
     requests: Requests,
     catalog: Catalog,
-    *,
     label: str,
-    progress: bool,
+    watch: Watch | None,
     segments: bool,
 ) -> Estimate:
-    from tokenroof.api.progress import watching
-
     serving = serving_of(spec, given, segments=segments)
-    with watching(label, enabled=progress) as watch:
-        estimate = run_deployment(
-            given.deployment,
-            requests,
-            catalog=catalog,
-            serving=serving,
-            seed=spec.seed,
-            label=label,
-            progress=watch,
-        )
+    estimate = run_deployment(
+        given.deployment,
+        requests,
+        catalog=catalog,
+        serving=serving,
+        seed=spec.seed,
+        label=label,
+        progress=watch,
+    )
     if spec.output.check and estimate.run is not None:
         broken = check_run(estimate.run)
         if broken:
@@ -180,7 +202,17 @@ def _run(
     return replace(estimate, assumptions=(*estimate.assumptions, *given.notes))
 
 
-def _label(spec: Spec, given: Asked, rate: float | None) -> str:
+def _directory(spec: Spec, index: int, label: str) -> Path | None:
+    """Where a run is written: a directory of its own when there are several."""
+    if spec.output.directory is None:
+        return None
+    root = Path(spec.output.directory)
+    several = len(spec.layouts) * len(spec.traffic.rate or (None,)) > 1
+    name = re.sub(r"[^a-z0-9.]+", "-", label.lower()).strip("-")
+    return root / f"run-{index:02d}-{name}" if several else root
+
+
+def label_of(spec: Spec, given: Asked, rate: float | None) -> str:
     """What tells runs apart: the chips, and the rate when there are several."""
     chips = ", ".join(dict.fromkeys(pool.chip.name for pool in given.deployment.pools))
     if rate is None or len(spec.traffic.rate or ()) < 2:

@@ -29,16 +29,19 @@ def document(estimates: Sequence[Estimate]) -> dict[str, Any]:
             key: {"unit": metrics[key].unit, "definition": metrics[key].definition}
             for key in metric_ids(estimates)
         },
-        "estimates": [_estimate(n, e) for n, e in zip(short_names(estimates), estimates, strict=True)],
+        "estimates": [
+            estimate_document(n, e) for n, e in zip(short_names(estimates), estimates, strict=True)
+        ],
     }
 
 
 def dumps(estimates: Sequence[Estimate]) -> str:
     """``document`` as text, indented, in a fixed order; a number that is not finite reads null."""
-    return json.dumps(_plain(document(estimates)), indent=2, ensure_ascii=False, allow_nan=False)
+    return json.dumps(plain(document(estimates)), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def _estimate(label: str, estimate: Estimate) -> dict[str, Any]:
+def estimate_document(label: str, estimate: Estimate) -> dict[str, Any]:
+    """One estimate as plain values."""
     deployment = estimate.deployment
     return {
         "label": label,
@@ -50,6 +53,7 @@ def _estimate(label: str, estimate: Estimate) -> dict[str, Any]:
         "num_chips": num_chips(estimate),
         "pools": [_pool(pool) for pool in deployment.pools],
         "workload": dataclasses.asdict(estimate.shape) | {"concurrency": estimate.concurrency},
+        "run": _run(estimate),
         "feasible": estimate.feasible,
         "infeasible": dataclasses.asdict(estimate.infeasible) if estimate.infeasible else None,
         "metrics": {
@@ -61,6 +65,25 @@ def _estimate(label: str, estimate: Estimate) -> dict[str, Any]:
         "evidence": estimate.evidence or None,
         "assumptions": list(estimate.assumptions),
         "sources": list(estimate.sources),
+    }
+
+
+def _run(estimate: Estimate) -> dict[str, Any] | None:
+    """What was simulated; None in closed form. The requests themselves are in the log."""
+    run = estimate.run
+    if run is None:
+        return None
+    requests = run.requests
+    return {
+        "label": requests.label,
+        "source": requests.source,
+        "requests": len(requests),
+        "concurrency": requests.concurrency,
+        "complete": run.complete,
+        "end_s": run.end_s,
+        "events": run.events,
+        "seed": run.setup.seed,
+        "classes": [dataclasses.asdict(kind) for kind in requests.classes],
     }
 
 
@@ -98,12 +121,12 @@ def _capacity(capacity: Capacity) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain Python values only: numpy scalars become Python's, what is not finite becomes None."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if value is None or isinstance(value, (str, bool, int)):
         return value
     number = float(value)

@@ -18,7 +18,7 @@ from tokenroof.serve.results import TIMELINE, Run
 
 FloatArray = npt.NDArray[np.float64]
 
-MOST_POINTS = 600
+MOST_POINTS = 240
 """Points of a curve: bins beyond are averaged."""
 
 MOST_RUNS = 3
@@ -55,7 +55,7 @@ def _column(name: str, estimate: Estimate, width: int) -> alt.VConcatChart:
         (title, quantities, mine)
         for title, quantities in _PANELS
         for mine in [[row for row in rows if row["quantity"] in quantities and math.isfinite(row["value"])]]
-        if mine and (quantities != (_UP,) or len({row["value"] for row in mine}) > 1)
+        if mine and (quantities != (_UP,) or len({round(row["value"], 6) for row in mine}) > 1)
     ]
     drawn = [
         _panel(title, mine, unit if at == len(panels) - 1 else "", end_s / unit_s, width)
