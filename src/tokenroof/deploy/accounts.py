@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from tokenroof.catalog.core import Chip, Economics
 from tokenroof.cost.basis import CLOUD, CostBasis
@@ -13,7 +14,6 @@ from tokenroof.cost.money import blended_usd_per_mtok, phase_usd_per_mtok
 from tokenroof.deploy.core import Metric
 from tokenroof.deploy.metrics import metric
 from tokenroof.deploy.provenance import Power
-from tokenroof.workload.core import RequestShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +51,28 @@ class Spending:
         )
 
 
+class Tokens(Protocol):
+    """Prompt and answer of a request, or their means over many."""
+
+    @property
+    def isl_tokens(self) -> float:
+        """Of the prompt. [tokens]"""
+        ...
+
+    @property
+    def osl_tokens(self) -> float:
+        """Of the answer. [tokens]"""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """What one kind of chip does for the requests of a deployment.
 
     Attributes
     ----------
-    chips : int
-        Chips of the kind.
+    chips : float
+        Chips of the kind; their mean over the time when replicas come and go.
     prefill_chip_s, decode_chip_s : float
         Chip time of one request by phase; together all of the chips' time over the requests. [s]
     compute_chip_s : float
@@ -71,7 +85,7 @@ class Usage:
         Prices and intensities of the chip.
     """
 
-    chips: int
+    chips: float
     prefill_chip_s: float
     decode_chip_s: float
     compute_chip_s: float
@@ -80,14 +94,14 @@ class Usage:
     basis: CostBasis
 
 
-def accounts(usages: tuple[Usage, ...], shape: RequestShape, *, requests_per_s: float) -> dict[str, Metric]:
+def accounts(usages: tuple[Usage, ...], shape: Tokens, *, requests_per_s: float) -> dict[str, Metric]:
     """Metrics of money, energy and carbon; what no figure is known for is left out.
 
     Parameters
     ----------
     usages : tuple of Usage
         One per pool.
-    shape : RequestShape
+    shape : Tokens
         Lengths.
     requests_per_s : float
         Of the deployment. [1/s]
@@ -99,11 +113,11 @@ def accounts(usages: tuple[Usage, ...], shape: RequestShape, *, requests_per_s: 
     }
 
 
-def _tokens(shape: RequestShape) -> int:
+def _tokens(shape: Tokens) -> float:
     return shape.isl_tokens + shape.osl_tokens
 
 
-def _money(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: float) -> dict[str, Metric]:
+def _money(usages: tuple[Usage, ...], shape: Tokens, requests_per_s: float) -> dict[str, Metric]:
     hourly = input_usd = output_usd = 0.0
     for usage in usages:
         price = usage.basis.usd_per_chip_hour
@@ -138,7 +152,7 @@ def _money(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: float
     }
 
 
-def _energy(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: float) -> dict[str, Metric]:
+def _energy(usages: tuple[Usage, ...], shape: Tokens, requests_per_s: float) -> dict[str, Metric]:
     serving = power = facility = carbon_per_s = 0.0
     for usage in usages:
         if usage.power is None or usage.dynamic_j_per_request is None:
@@ -187,7 +201,7 @@ def _energy(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: floa
     }
 
 
-def _embodied(usages: tuple[Usage, ...], shape: RequestShape, requests_per_s: float) -> dict[str, Metric]:
+def _embodied(usages: tuple[Usage, ...], shape: Tokens, requests_per_s: float) -> dict[str, Metric]:
     per_s = 0.0
     for usage in usages:
         made = usage.basis.embodied_kgco2e

@@ -27,7 +27,7 @@ from tokenroof.deploy.provenance import (
     source_lines,
 )
 from tokenroof.graph.build import step_ops
-from tokenroof.graph.core import Batch
+from tokenroof.graph.core import Batch, decode_batch
 from tokenroof.perf.compile import Samples
 from tokenroof.perf.lowprec import formats_on
 from tokenroof.perf.step import step_time
@@ -214,12 +214,20 @@ def phases_of(
     }
 
 
-def explain_decode(question: Question, pool: Pool, seqs: int, in_flight: int) -> Phase:
+def explain_decode(
+    question: Question, pool: Pool, seqs: int, in_flight: int, *, query_tokens: int = 1
+) -> Phase:
     """One generation step of ``seqs`` sequences at the mean context, operator by operator.
 
-    ``in_flight`` such micro-batches share the static power of the replica.
+    ``in_flight`` such micro-batches share the static power of the replica; a step that verifies drafts
+    has ``query_tokens`` per sequence.
     """
-    batch = decoding(question.deployment.model, seqs, question.plan.context_tokens)
+    context = question.plan.context_tokens
+    batch = (
+        decoding(question.deployment.model, seqs, context)
+        if query_tokens == 1
+        else decode_batch(seqs, context, tokens=query_tokens)
+    )
     chips = pool.parallel.chips / in_flight
     return _explain(
         question, pool, "decode", batch, working_chips=pool.parallel.stage_chips, idle_chips=chips

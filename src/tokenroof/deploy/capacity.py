@@ -126,6 +126,11 @@ def cache_pool_bytes(engine: Engine, claims: Claims) -> float:
     return _RULES[engine.budget_rule](claims, engine.memory_fraction)
 
 
+def cache_bytes(pool: Pool, model: ModelSpec, precision: Precision) -> float:
+    """Memory of one chip that is left for the cache under the engine's rule, 0 when there is none. [bytes]"""
+    return max(0.0, cache_pool_bytes(pool.engine, _claims(pool, model, precision)))
+
+
 def capacity(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape) -> Capacity:
     """Memory waterfall of one chip, and what one replica can hold.
 
@@ -147,7 +152,7 @@ def capacity(pool: Pool, model: ModelSpec, precision: Precision, shape: RequestS
     """
     engine, parallel = pool.engine, pool.parallel
     claims = _claims(pool, model, precision)
-    pool_bytes = max(0.0, cache_pool_bytes(engine, claims))
+    pool_bytes = cache_bytes(pool, model, precision)
     per_token = float(kv_bytes_per_token_per_chip(model, precision, parallel))
     growing, fixed = sequence_bytes(pool, model, precision, shape)
     block_bytes, per_sequence = engine.block_tokens * per_token, growing + fixed

@@ -253,3 +253,56 @@ class Estimate:
     def feasible(self) -> bool:
         """Whether there is an answer at all."""
         return self.infeasible is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One rate that was tried in the search for the highest that still meets the limits.
+
+    Attributes
+    ----------
+    rate_per_s : float
+        Requests sent per second. [1/s]
+    met : bool
+        Whether the limits were met.
+    missed : str
+        In one line, what was not; "" when met.
+    estimate : Estimate
+        What came of it; without its run, but for the highest rate.
+    """
+
+    rate_per_s: float
+    met: bool
+    missed: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighestRate:
+    """The highest rate at which a deployment still meets the limits of its requests.
+
+    Attributes
+    ----------
+    rate_per_s : float or None
+        Requests per second; None when no rate meets the limits. [1/s]
+    tolerance_fraction : float
+        The next higher rate that was tried and missed is at most so much above, as a fraction.
+    bounded : bool
+        Whether a rate that misses the limits was found; False: these requests end before they do.
+    probes : tuple of Probe
+        Every rate that was tried, ascending.
+    estimate : Estimate or None
+        At the highest rate, with its run.
+    infeasible : Infeasible or None
+        Why there is none.
+    criterion : str
+        In one line, what counted as meeting the limits.
+    """
+
+    rate_per_s: float | None
+    tolerance_fraction: float
+    bounded: bool
+    probes: tuple[Probe, ...]
+    estimate: Estimate | None
+    infeasible: Infeasible | None
+    criterion: str
