@@ -157,16 +157,35 @@ def test_blocks_are_held_within_what_there_is_and_given_back() -> None:
 
 
 def test_segments_are_in_time_and_in_their_blocks() -> None:
-    good = segments((0, 3, 0.0, 1.0, 2, 0, 0, 100), (0, 1, 1.0, 2.0, 2, 1, 50, 5))
+    good = segments((0, 6, 0.0, 5.0, 2, 0, 0, 100), (0, 2, 5.0, 9.0, 2, 1, 50, 5))
     assert check(three(run={"segments": good})) == ()
-    held = segments((0, 3, 0.0, 1.0, 2, 0, 0, 101))
+    held = segments((0, 6, 0.0, 5.0, 2, 0, 0, 101), (0, 2, 5.0, 9.0, 2, 1, 50, 5))
     assert broken(three(run={"segments": held})) == {"no_replica_holds_more_than_it_has"}
     for wrong in (
         segments((0, 1, 1.0, 0.5, 1, 0, 0, 1)),
         segments((0, 1, 9.0, 10.5, 1, 0, 0, 1)),
         segments((0, 1, 0.0, 1.0, 1, 0, 0, 1), (0, 1, 0.9, 2.0, 1, 0, 0, 1)),
     ):
-        assert broken(three(run={"segments": wrong})) == {"no_event_is_in_the_past"}
+        assert "no_event_is_in_the_past" in broken(three(run={"segments": wrong}))
+
+
+def test_a_token_takes_a_step() -> None:
+    # the first request gets 4 tokens from 1 to 5 s, the second 2 from 4 to 9 s
+    enough = segments((0, 4, 1.0, 5.0, 1, 0, 0, 1), (0, 2, 5.0, 9.0, 1, 0, 0, 1))
+    assert check(three(run={"segments": enough})) == ()
+    fewer = segments((0, 3, 1.0, 5.0, 1, 0, 0, 1), (0, 2, 5.0, 9.0, 1, 0, 0, 1))
+    (violation,) = check(three(run={"segments": fewer}))
+    assert violation.message == "request 0 (3.0): more tokens than its replica did steps for; 1 in all"
+    # steps that had begun before it was there are not its own
+    begun = segments((0, 6, 0.0, 5.0, 1, 0, 0, 1), (0, 2, 5.0, 9.0, 1, 0, 0, 1))
+    assert check(three(run={"segments": begun})) == ()
+    early = segments((0, 4, 0.0, 5.0, 1, 0, 0, 1), (0, 2, 5.0, 9.0, 1, 0, 0, 1))
+    assert broken(three(run={"segments": early})) == {"tokens_are_causal"}
+    drafted = (pool(speculation=Speculation(draft_tokens=3, acceptance_fraction=0.5)),)
+    assert check(three(pools=drafted, run={"segments": early})) == ()
+    # what was not recorded is not asked about
+    cut = with_replicas(three(run={"segments": fewer[:1]}), segments=2.0)
+    assert check(cut) == ()
 
 
 def test_events_in_the_past_are_told() -> None:

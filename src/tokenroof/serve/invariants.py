@@ -135,6 +135,34 @@ def tokens_are_causal(run: Run) -> Iterator[str]:
     again = (log.out_tokens > 1) & (log.finish_s <= log.first_s)
     yield from _where(again, "last token at the time of the first", values=log.finish_s)
     yield from _where((log.replica < 0) & ~np.isnan(log.first_s), "a token that no replica prefilled")
+    if run.segments.size:
+        yield from _steps_suffice(run)
+
+
+def _steps_suffice(run: Run) -> Iterator[str]:
+    """Of recorded work: every token after the first takes a decode step that begins when it is there.
+
+    Requests that lost their blocks or their replica get tokens from prefills too, and are left out.
+    """
+    log, rows = run.log, run.segments
+    cut = bool(run.replicas["segments"].sum() > rows.size)
+    until_s = float(rows["end_s"].max()) if cut else np.inf
+    asked = (log.state == State.COMPLETED) & (log.preemptions == 0) & (log.retries == 0)
+    asked &= (log.out_tokens > 1) & (log.finish_s < until_s)
+    for replica in range(run.replicas["pool"].size):
+        speculation = run.setup.pools[int(run.replicas["pool"][replica])].speculation
+        most = 1 if speculation is None else speculation.draft_tokens + 1
+        mine = np.flatnonzero(asked & (log.decode_replica == replica))
+        work = np.sort(rows[rows["replica"] == replica], order="start_s")
+        if not mine.size or not work.size:
+            continue
+        # steps done as a function of time: level between stretches, a line through each
+        at_s = np.stack((work["start_s"], work["end_s"]), axis=1).ravel()
+        done = np.repeat(np.cumsum(work["steps"]), 2)
+        done[::2] -= work["steps"]
+        steps = np.interp(log.finish_s[mine], at_s, done) - np.interp(log.first_s[mine], at_s, done)
+        few = steps * most < log.out_tokens[mine] - 1 - 1e-3
+        yield from _where(few, "more tokens than its replica did steps for", rows=mine, values=steps)
 
 
 def senders_wait_for_answers(run: Run) -> Iterator[str]:
