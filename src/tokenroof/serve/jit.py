@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba import types
 from numba.core import config
+from numba.core.dispatcher import Dispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +29,7 @@ def _cache_dir() -> str:
 
 
 _CACHE_DIR = _cache_dir()
+_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 _SETTING = "CACHE_DIR"  # made by numba at run time, so unknown to type checkers
 
 
@@ -35,7 +38,21 @@ def jit(function: F) -> F:
     before = getattr(config, _SETTING)
     setattr(config, _SETTING, _CACHE_DIR)
     try:
-        compiled: F = numba.njit(function, cache=True, error_model="numpy")
+        compiled = numba.njit(**_OPTIONS)(function)
     finally:
         setattr(config, _SETTING, before)
-    return compiled
+    if isinstance(compiled, Dispatcher):
+        _forget_literals(compiled)
+    found: F = compiled
+    return found
+
+
+def _forget_literals(compiled: Any) -> None:
+    """One compilation for all constants: numba would make another for every literal argument."""
+    template = compiled.get_call_template
+
+    def plain(args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Any:
+        named = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return template(tuple(types.unliteral(kind) for kind in args), named)
+
+    compiled.get_call_template = plain

@@ -13,13 +13,15 @@ that has to compute the last token of every prompt (vLLM) bounds ``match`` by ``
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tokenroof.errors import InputError
 from tokenroof.serve import tiers as below
+from tokenroof.serve.block import Block
 from tokenroof.serve.core import CacheTier
 from tokenroof.serve.jit import jit
 from tokenroof.serve.tiers import IDLE, UNIT, TierArrays
@@ -39,7 +41,8 @@ COUNTS = np.dtype(
 )
 
 
-class PrefixArrays(NamedTuple):
+@dataclass(eq=False)
+class PrefixArrays(Block):
     """State of the prefix caches of a pool. Shapes: n requests, R replicas, H units.
 
     ``start`` (n + 1,) and ``ids`` as in ``Prefixes``; ``unit`` (R, H + 1) of ``UNIT``, 12 bytes, record 0 the
@@ -91,7 +94,7 @@ def make_prefix(
         return PrefixArrays(
             start=nothing,
             ids=nothing.copy(),
-            unit=np.zeros((1, 1), UNIT),
+            unit=np.zeros((replicas, 1), UNIT),
             counts=np.zeros(replicas, COUNTS),
             loaded_s=np.zeros(1),
             tiers=below.make_tiers((), replicas=1, units=0, unit_blocks=1, block_bytes=0.0),

@@ -147,13 +147,14 @@ class Run:
         that any additive quantity of a step sums to ``visits @ quantities``.
     replicas : Mapping of str to FloatArray
         By replica (pool after pool): "pool", "busy_s", "up_s", "steps", "prefill_tokens",
-        "decode_tokens", "peak_blocks", "taken_blocks", "freed_blocks", "link_busy_s", "slowed_s".
+        "decode_tokens", "prefill_ends" (prompts whose prefill yielded a token), "peak_blocks",
+        "taken_blocks", "freed_blocks", "link_busy_s", "slowed_s", "segments".
     tiers : Mapping of str to FloatArray
         By offload tier of pool 0: "loaded_bytes", "stored_bytes", "busy_s"; empty without tiers.
     segments : Records
         See ``SEGMENT``; empty unless asked for.
-    events : int
-        Events that were processed.
+    events, past_events : int
+        Events that were processed; of these, such as lay in the past (there are none).
     """
 
     setup: Setup
@@ -169,3 +170,4 @@ class Run:
     tiers: Mapping[str, FloatArray]
     segments: Records
     events: int
+    past_events: int = 0

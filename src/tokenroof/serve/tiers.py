@@ -22,12 +22,14 @@ is the empty ring, so a row costs no memory until it is touched.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tokenroof.errors import InputError
+from tokenroof.serve.block import Block
 from tokenroof.serve.core import CacheTier
 from tokenroof.serve.jit import jit
 
@@ -58,7 +60,8 @@ TIER = np.dtype(
 """A tier as one replica sees it, and its link."""
 
 
-class TierArrays(NamedTuple):
+@dataclass(eq=False)
+class TierArrays(Block):
     """Tiers of a pool. Shapes: T tiers, R replicas, H units.
 
     ``tier`` (T, R) of ``TIER``, nearest first; ``place`` (rows, H + 1) of ``UNIT``.

@@ -1,0 +1,83 @@
+"""What is added up while time passes: the timeline and the gaps between tokens; compiled."""
+
+from __future__ import annotations
+
+import math
+
+from tokenroof.serve.arrays import DRAINING, ITL_BINS, TIME_BINS, UP, World
+from tokenroof.serve.jit import jit
+from tokenroof.serve.results import ITL_BINS_PER_OCTAVE, ITL_LEAST_S
+
+RUNNING, WAITING, USED, PREFILL, DECODED, BUSY, ALIVE, ROWS = range(8)
+
+
+@jit
+def _widen(w: World, until_s: float) -> None:
+    """Double the width of the timeline's bins until ``until_s`` lies inside."""
+    g = w.g[0]
+    while until_s >= g["bin_s"] * TIME_BINS:
+        for p in range(w.timeline.shape[0]):
+            for row in range(ROWS):
+                line = w.timeline[p, row]
+                for at in range(TIME_BINS // 2):
+                    line[at] = line[2 * at] + line[2 * at + 1]
+                for at in range(TIME_BINS // 2, TIME_BINS):
+                    line[at] = 0.0
+        g["bin_s"] *= 2.0
+
+
+@jit
+def note(w: World, r: int, now_s: float) -> None:
+    """Account the state of replica ``r`` from when it was last seen until now; call before it changes."""
+    replica = w.rep[r]
+    start = replica["seen_s"]
+    if now_s <= start:
+        return
+    replica["seen_s"] = now_s
+    _widen(w, now_s)
+    g = w.g[0]
+    up = 1.0 if replica["status"] == UP or replica["status"] == DRAINING else 0.0
+    busy = 1.0 if replica["kind"] != 0 else 0.0
+    replica["up_s"] += up * (now_s - start)
+    replica["busy_s"] += busy * (now_s - start)
+    running = float(w.lists[r, 8, 2] + w.lists[r, 9, 2])
+    waiting, used = float(replica["waiting"]), float(replica["used"])
+    bins = w.timeline[replica["pool"]]
+    width = g["bin_s"]
+    at = int(start / width)
+    while start < now_s:
+        edge = min(now_s, (at + 1) * width)
+        passed = edge - start
+        if passed > 0.0:
+            bins[RUNNING, at] += running * passed
+            bins[WAITING, at] += waiting * passed
+            bins[USED, at] += used * passed
+            bins[BUSY, at] += busy * passed
+            bins[ALIVE, at] += up * passed
+        start = edge
+        at += 1
+
+
+@jit
+def spread(w: World, p: int, row: int, start_s: float, end_s: float, amount: float) -> None:
+    """Add ``amount`` to a row of the timeline, evenly over an interval."""
+    _widen(w, end_s)
+    width = w.g[0]["bin_s"]
+    line = w.timeline[p, row]
+    first, last = int(start_s / width), int(end_s / width)
+    if first == last or end_s <= start_s:
+        line[first] += amount
+        return
+    rate = amount / (end_s - start_s)
+    for at in range(first, last + 1):
+        line[at] += rate * (min(end_s, (at + 1) * width) - max(start_s, at * width))
+
+
+@jit
+def gap(w: World, p: int, gap_s: float, count: float) -> None:
+    """So many gaps between two tokens of a request."""
+    if gap_s <= ITL_LEAST_S:
+        w.itl[p, 0] += count
+        return
+    at = int(math.log2(gap_s / ITL_LEAST_S) * ITL_BINS_PER_OCTAVE)
+    w.itl[p, min(at, ITL_BINS - 1)] += count

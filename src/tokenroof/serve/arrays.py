@@ -1,0 +1,259 @@
+"""The arrays that the event kernel works on: everything it knows, and nothing else.
+
+Times are float64 seconds, counts whole numbers. A row of ``REQUEST`` is a request, of ``REPLICA`` a
+replica, of ``POOL`` a pool. Compiled functions take the whole ``World``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenroof.serve.block import Block
+from tokenroof.serve.prefix import PrefixArrays
+
+Array = npt.NDArray[Any]
+
+NONE = -1
+"""No request, no replica."""
+
+# Replica status.
+UP, DOWN, OFF, STARTING, DRAINING, SPARE = range(6)
+
+# Kinds of a stretch of work (a segment).
+IDLE, DECODE, PROMPTS = range(3)
+
+# Lists of requests of a replica: eight waiting lines by priority, then these.
+LEVELS = 8
+PREFILLING, DECODING, MOVING_IN, LISTS = 8, 9, 10, 11
+
+# Kinds of events.
+SEND, MOVED, LOADED, FLEET_EVENT, TICK, SERVES = range(6)
+
+# Policies and routers by number, as their types' ``settings`` give them.
+VLLM, SGLANG, TRTLLM, STATIC = range(4)
+ROUND_ROBIN, LEAST_LOADED, POWER_OF_TWO, PREFIX_AFFINITY, SESSION_AFFINITY = range(5)
+
+ID_BITS = 28
+"""Requests per run are fewer than 2**28; keys of heaps carry the row in these low bits."""
+
+TIME_BINS = 1024
+ITL_BINS = 2048
+
+REQUEST = np.dtype(
+    [
+        ("arrival_s", "f8"),  # sent (before that: given time or delay)
+        ("start_s", "f8"),
+        ("first_s", "f8"),
+        ("finish_s", "f8"),
+        ("transfer_s", "f8"),
+        ("last_s", "f8"),  # last token before it lost its blocks; end of its prefill while it moves
+        ("join_step", "i8"),  # decode steps its replica had done when it began to decode
+        ("prefilled", "i8"),  # prompt tokens computed for it
+        ("isl", "i8"),
+        ("osl", "i8"),
+        ("steps", "i8"),  # decode steps that its answer takes after the first token
+        ("made", "i8"),  # of these, done before it last lost its blocks
+        ("target", "i8"),  # tokens to have cached before it decodes (again)
+        ("past", "i8"),  # of these, cached now; while decoding: cached when it joined
+        ("chunk", "i8"),  # tokens of its prompt in the step in progress
+        ("cached", "i8"),  # prompt tokens found in a cache when it was first taken
+        ("blocks", "i8"),  # blocks of its own
+        ("units", "i8"),  # shared prefix units that it holds
+        ("before", "i8"),  # neighbours in the list it is in
+        ("after", "i8"),
+        ("follower", "i8"),  # request that is sent after it
+        ("replica", "i8"),  # where it is
+        ("home", "i8"),  # replica that holds its cache until it has moved
+        ("prefiller", "i8"),  # replica that prefilled it last
+        ("level", "i8"),  # priority
+        ("class_index", "i8"),
+        ("session", "i8"),
+        ("preemptions", "i8"),
+        ("retries", "i8"),
+        ("reason", "i8"),
+        ("state", "i8"),
+    ]
+)
+
+REPLICA = np.dtype(
+    [
+        ("pool", "i8"),
+        ("status", "i8"),
+        ("kind", "i8"),  # of the segment in progress
+        ("start_s", "f8"),  # of it
+        ("end_s", "f8"),
+        ("prompts_end_s", "f8"),
+        ("steps", "i8"),  # decode steps in it
+        ("slow", "f8"),  # factor on its times
+        ("place", "i8"),  # in the heap of segment ends
+        ("dirty", "i8"),  # waits for a new segment at this very time
+        ("done_steps", "i8"),  # decode steps since the start
+        ("context", "f8"),  # cached tokens of decoding sequences, sum
+        ("growth", "f8"),  # tokens these gain per step, sum
+        ("zombies", "i8"),  # finished sequences that hold their place (static batching)
+        ("used", "i8"),  # blocks held
+        ("peak", "i8"),
+        ("taken", "i8"),
+        ("freed", "i8"),
+        ("waiting", "i8"),  # requests in its lines
+        ("outstanding", "i8"),  # requests that are its business
+        ("outstanding_tokens", "i8"),
+        ("finishing", "i8"),  # entries in its heap of finishes
+        ("chunks", "i8"),  # prompts in the step to come, and sums over them
+        ("chunk_tokens", "i8"),
+        ("chunk_past", "f8"),
+        ("chunk_pairs", "f8"),
+        ("chunk_ends", "i8"),
+        ("with_decode", "i8"),
+        ("ratio", "f8"),  # SGLang: part of the remaining answers that is reserved
+        ("hold_until_s", "f8"),  # static batching: waits for a full batch
+        ("seen_s", "f8"),  # timeline is accounted up to here
+        ("decoded_s", "f8"),  # end of its last decode step
+        ("busy_s", "f8"),
+        ("up_s", "f8"),
+        ("slowed_s", "f8"),
+        ("link_free_s", "f8"),
+        ("link_busy_s", "f8"),
+        ("prefill_tokens", "i8"),
+        ("decode_tokens", "i8"),
+        ("prefill_ends", "i8"),  # prompts whose prefill yielded a token
+        ("segments", "i8"),
+        ("serves_s", "f8"),  # end of its start-up
+    ]
+)
+
+POOL = np.dtype(
+    [
+        ("stage", "i8"),
+        ("policy", "i8"),
+        ("first", "i8"),  # its replicas: first and count, spares and autoscaled ones included
+        ("count", "i8"),
+        # limits of the engine
+        ("max_seqs", "i8"),
+        ("budget", "i8"),  # tokens of a step
+        ("chunk_cap", "i8"),  # most tokens of one prompt in a step
+        ("chunked", "i8"),  # a prompt may be split over steps
+        ("mixed", "i8"),  # prompts and decodes share steps
+        ("prefill_budget", "i8"),  # SGLang: most tokens of a batch of new prompts
+        ("ratio_start", "f8"),
+        ("ratio_least", "f8"),
+        ("ratio_decay", "f8"),
+        ("ratio_clip", "i8"),
+        ("reserve", "i8"),  # TensorRT-LLM: blocks of the whole request are reserved
+        ("batch_wait_s", "f8"),
+        # cache
+        ("num_blocks", "i8"),
+        ("block_tokens", "i8"),
+        ("fixed_blocks", "i8"),
+        ("prefix", "i8"),
+        ("unit_tokens", "i8"),
+        ("unit_blocks", "i8"),
+        # time
+        ("query_tokens", "i8"),  # per decoding sequence and step
+        ("speculative", "i8"),
+        ("dp", "i8"),
+        ("cp", "i8"),
+        ("pp", "i8"),
+        ("overhead_s", "f8"),
+        ("decode_at", "i8"),  # decode rows in ``table``, their width, and the contexts in ``knots``
+        ("contexts", "i8"),
+        ("contexts_at", "i8"),
+        ("prefill_at", "i8"),
+        ("chunk_knots", "i8"),
+        ("new_knots", "i8"),
+        ("past_knots", "i8"),
+        ("chunk_knots_at", "i8"),
+        ("new_knots_at", "i8"),
+        ("past_knots_at", "i8"),
+        # hand-off
+        ("link_bytes_per_s", "f8"),
+        ("link_latency_s", "f8"),
+        ("token_bytes", "f8"),
+        ("sequence_bytes", "f8"),
+        ("overlap", "f8"),
+        ("start_up_s", "f8"),
+        # autoscaling
+        ("signal", "i8"),  # 0: none
+        ("goal", "f8"),
+        ("least", "i8"),
+        ("most", "i8"),
+        ("interval_s", "f8"),
+        ("down_after_s", "f8"),
+        ("low_since_s", "f8"),
+        ("arrived", "i8"),  # requests since the last decision
+    ]
+)
+
+GLOBAL = np.dtype(
+    [
+        ("now_s", "f8"),
+        ("next_head", "i8"),  # position in ``heads``
+        ("concurrency", "i8"),  # 0: open loop
+        ("in_progress", "i8"),
+        ("sent", "i8"),
+        ("ended", "i8"),  # completed, rejected or failed
+        ("completed", "i8"),
+        ("events", "i8"),
+        ("heap", "i8"),  # pending events
+        ("clock", "i8"),  # replicas with a segment in progress
+        ("dirty", "i8"),
+        ("router", "i8"),
+        ("turn", "i8"),  # of round robin
+        ("random", "u8"),  # state of the generator
+        ("crawl", "i8"),
+        ("bin_s", "f8"),
+        ("segments", "i8"),
+        ("max_retries", "i8"),
+        ("takeover_s", "f8"),
+        ("past_event", "i8"),  # events that lay in the past: a bug of ours
+    ]
+)
+
+INCIDENT = np.dtype([("at_s", "f8"), ("until_s", "f8"), ("replica", "i8"), ("slow", "f8")])
+"""One per replica that an incident hits."""
+
+
+@dataclass(eq=False)
+class World(Block):
+    """All state. Shapes: n requests, R replicas, P pools.
+
+    ``lane`` (P, 7, 5): offset and length of the dense part in ``table``, offset of the tail's values in
+    ``table`` and of its knots in ``knots``, length of the tail; offset -1: no such lane. ``base`` and
+    ``floor`` (P, most sequences + 1): time of a decode step without attention, and the least it takes.
+    ``row`` likewise: sequences of the busiest rank and micro-batch. ``decode_visits`` likewise: steps.
+    ``lists`` (R, LISTS, 3): head, tail, count. ``finish`` (R, most sequences + 1): heap of
+    ``step << ID_BITS | request``. ``phase`` (R, most block tokens): sequences that need a new block at
+    steps of that remainder.
+    """
+
+    g: Array
+    pool: Array
+    rep: Array
+    req: Array
+    lane: Array
+    table: Array
+    visit: Array
+    knots: Array
+    base: Array
+    floor: Array
+    row: Array
+    decode_visits: Array
+    lists: Array
+    finish: Array
+    phase: Array
+    clock: Array
+    event_t: Array
+    event_k: Array
+    heads: Array
+    done: Array
+    dirty: Array
+    incident: Array
+    sticky: Array
+    timeline: Array
+    itl: Array
+    segment: Array
+    prefix: PrefixArrays

@@ -1,0 +1,1 @@
+"""Batching rules of engines: a type and a compiled ``plan`` per engine."""

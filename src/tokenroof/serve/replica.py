@@ -1,0 +1,273 @@
+"""One replica: it begins a segment, is interrupted, and settles what the segment did; compiled.
+
+A segment is a stretch of equal work: one step with prompts in it, or as many decode steps as pass
+before anything can change (a sequence ends, blocks run out, somebody arrives who can be taken).
+"""
+
+from __future__ import annotations
+
+import math
+
+from tokenroof.serve.account import DECODED, PREFILL, gap, note, spread
+from tokenroof.serve.arrays import (
+    DECODE,
+    DECODING,
+    DOWN,
+    ID_BITS,
+    IDLE,
+    NONE,
+    OFF,
+    PREFILLING,
+    PROMPTS,
+    SGLANG,
+    SPARE,
+    STARTING,
+    World,
+)
+from tokenroof.serve.events import INF, mark, set_end
+from tokenroof.serve.jit import jit
+from tokenroof.serve.kv import decode_need, release, steps_that_fit, take
+from tokenroof.serve.lists import COUNT, HEAD, TAIL, pop_key, remove
+from tokenroof.serve.moves import (
+    complete,
+    fail,
+    join,
+    leave_batch,
+    line_up,
+    share_prompt,
+    take_charge,
+)
+from tokenroof.serve.policies.common import held_seqs, pull_moved
+from tokenroof.serve.policies.dispatch import plan
+from tokenroof.serve.routers.dispatch import route
+from tokenroof.serve.steptime import decode_steps, mixed_step_s, visit_decode
+
+PREFILL_STAGE, DECODE_STAGE = 1, 2
+
+
+@jit
+def begin(w: World, r: int, now_s: float) -> None:
+    """Replica ``r``, which has no segment in progress, plans and begins one; or it is idle."""
+    replica = w.rep[r]
+    note(w, r, now_s)
+    replica["kind"], replica["steps"] = IDLE, 0
+    status = replica["status"]
+    if status in (DOWN, OFF, STARTING, SPARE):
+        set_end(w, r, INF)
+        return
+    p = replica["pool"]
+    if w.pool[p]["stage"] == DECODE_STAGE:
+        pull_moved(w, r, now_s)
+    plan(w, r, now_s)
+    seqs = w.lists[r, DECODING, COUNT]
+    if replica["chunks"] > 0:
+        together = seqs if replica["with_decode"] else 0
+        taken_s = mixed_step_s(
+            w,
+            p,
+            together,
+            replica["context"] if together else 0.0,
+            replica["chunks"],
+            float(replica["chunk_tokens"]),
+            replica["chunk_past"],
+            replica["chunk_pairs"],
+            replica["chunk_ends"],
+        )
+        replica["kind"] = PROMPTS
+        replica["steps"] = 1 if together else 0
+    elif seqs > 0 and replica["with_decode"]:
+        most = (w.finish[r, 0] >> ID_BITS) - replica["done_steps"]
+        most = max(1, steps_that_fit(w, r, most))
+        if w.g[0]["crawl"] or (w.pool[p]["policy"] == SGLANG and replica["waiting"] > 0):
+            most = 1
+        steps, taken_s = decode_steps(
+            w, p, seqs, replica["context"] / seqs, replica["growth"] / seqs, most, INF
+        )
+        replica["kind"], replica["steps"] = DECODE, steps
+    else:
+        set_end(w, r, INF)
+        return
+    replica["start_s"] = now_s
+    taken_s *= replica["slow"]
+    if replica["slow"] > 1.0:
+        replica["slowed_s"] += taken_s * (1.0 - 1.0 / replica["slow"])
+    set_end(w, r, now_s + taken_s)
+
+
+@jit
+def interrupt(w: World, r: int, now_s: float) -> None:
+    """Let the decode segment of ``r`` end with the step that is in progress now."""
+    replica = w.rep[r]
+    if replica["kind"] != DECODE or replica["steps"] <= 1:
+        return
+    seqs = w.lists[r, DECODING, COUNT]
+    room_s = (now_s - replica["start_s"]) / replica["slow"]
+    steps, taken_s = decode_steps(
+        w,
+        replica["pool"],
+        seqs,
+        replica["context"] / seqs,
+        replica["growth"] / seqs,
+        replica["steps"],
+        max(room_s, 0.0),
+    )
+    if steps < replica["steps"]:
+        replica["steps"] = steps
+        set_end(w, r, max(now_s, replica["start_s"] + taken_s * replica["slow"]))
+
+
+@jit
+def wake(w: World, r: int, i: int, now_s: float) -> None:
+    """Request ``i`` has lined up at ``r``: does that change what the replica does?"""
+    replica = w.rep[r]
+    if replica["kind"] == IDLE:
+        mark(w, r)
+        return
+    level = w.req[i]["level"]
+    alone = w.lists[r, level, COUNT] == 1
+    for before in range(level):
+        if w.lists[r, before, COUNT] > 0:
+            alone = False
+    # Whoever stands behind somebody that could not be taken cannot be taken either.
+    if alone and held_seqs(w, r) < w.pool[replica["pool"]]["max_seqs"]:
+        interrupt(w, r, now_s)
+
+
+@jit
+def _count_gaps(w: World, r: int, now_s: float) -> None:
+    """Gaps between tokens in the decode steps of the segment that ends now."""
+    replica = w.rep[r]
+    p, steps = replica["pool"], replica["steps"]
+    seqs = w.lists[r, DECODING, COUNT] - replica["zombies"]
+    step_s = (now_s - replica["start_s"]) / steps
+    if replica["decoded_s"] == replica["start_s"]:
+        gap(w, p, step_s, float(seqs * steps))
+        return
+    # The batch stood still before: the first gap is longer, and shorter for those who joined since.
+    first_s = replica["start_s"] + step_s
+    i = w.lists[r, DECODING, TAIL]
+    joined = 0
+    while i != NONE and w.req[i]["join_step"] == replica["done_steps"]:
+        gap(w, p, first_s - w.req[i]["last_s"], 1.0)
+        joined += 1
+        i = w.req[i]["before"]
+    if seqs > joined:
+        gap(w, p, first_s - replica["decoded_s"], float(seqs - joined))
+    if steps > 1:
+        gap(w, p, step_s, float(seqs * (steps - 1)))
+
+
+@jit
+def settle(w: World, r: int, now_s: float) -> None:
+    """The segment of ``r`` is over: its steps are done, sequences end, prompts advance."""
+    replica = w.rep[r]
+    note(w, r, now_s)
+    _record(w, r, now_s)
+    p, steps, kind = replica["pool"], replica["steps"], replica["kind"]
+    seqs = w.lists[r, DECODING, COUNT]
+    if steps > 0:
+        take(w, r, decode_need(w, r, steps), now_s)
+        if kind == DECODE:
+            visit_decode(w, p, seqs, replica["context"] / seqs, replica["growth"] / seqs, steps)
+        _count_gaps(w, r, now_s)
+        replica["done_steps"] += steps
+        replica["context"] += replica["growth"] * steps
+        replica["decoded_s"] = now_s
+        spread(w, p, DECODED, replica["start_s"], now_s, replica["growth"] * steps)
+        _finish(w, r, now_s)
+    if kind == PROMPTS:
+        spread(w, p, PREFILL, replica["start_s"], now_s, float(replica["chunk_tokens"]))
+        replica["prefill_tokens"] += replica["chunk_tokens"]
+        _advance_prompts(w, r, now_s)
+    replica["kind"] = IDLE
+    replica["steps"] = 0
+
+
+@jit
+def _finish(w: World, r: int, now_s: float) -> None:
+    """Sequences whose last step this was leave."""
+    replica = w.rep[r]
+    while replica["finishing"] > 0 and (w.finish[r, 0] >> ID_BITS) <= replica["done_steps"]:
+        i = int(w.finish[r, 0] & ((1 << ID_BITS) - 1))
+        replica["finishing"] = pop_key(w.finish[r], replica["finishing"], 0)
+        leave_batch(w, r, i)
+        share_prompt(w, r, i, int(w.req[i]["isl"] + w.req[i]["osl"] - 1))
+        release(w, r, i)
+        complete(w, r, i, now_s)
+
+
+@jit
+def _advance_prompts(w: World, r: int, now_s: float) -> None:
+    i = w.lists[r, PREFILLING, HEAD]
+    while i != NONE:
+        request = w.req[i]
+        following = request["after"]
+        if request["chunk"] > 0:
+            request["past"] += request["chunk"]
+            request["prefilled"] += request["chunk"]
+            request["chunk"] = 0
+            if request["past"] >= request["target"]:
+                remove(w, r, PREFILLING, i)
+                _prompt_done(w, r, i, now_s)
+        i = following
+
+
+@jit
+def _prompt_done(w: World, r: int, i: int, now_s: float) -> None:
+    """The prefill of request ``i`` has ended, which yields a token."""
+    request, replica = w.req[i], w.rep[r]
+    share_prompt(w, r, i, int(request["isl"]))
+    replica["prefill_ends"] += 1
+    request["prefiller"] = r
+    again = not math.isnan(request["first_s"])
+    if w.pool[replica["pool"]]["stage"] == PREFILL_STAGE and request["made"] + again < request["steps"]:
+        hand_over(w, r, i, now_s)
+        return
+    if again:
+        gap(w, replica["pool"], now_s - request["last_s"], 1.0)
+        request["made"] += 1
+    else:
+        request["first_s"] = now_s
+    request["last_s"] = now_s
+    if request["made"] >= request["steps"]:
+        release(w, r, i)
+        complete(w, r, i, now_s)
+    else:
+        join(w, r, i)
+
+
+@jit
+def hand_over(w: World, r: int, i: int, now_s: float) -> None:
+    """Request ``i`` lines up at a decode replica; its cache stays on ``r`` until it has moved."""
+    request = w.req[i]
+    request["home"] = r
+    if math.isnan(request["first_s"]):
+        request["last_s"] = now_s
+    to = route(w, i, DECODE_STAGE)
+    if to == NONE:
+        fail(w, r, i, 2, now_s)
+        return
+    note(w, to, now_s)
+    take_charge(w, to, i)
+    line_up(w, to, i, False)
+    wake(w, to, i, now_s)
+
+
+@jit
+def _record(w: World, r: int, now_s: float) -> None:
+    """Keep the segment for a trace while there is room."""
+    replica = w.rep[r]
+    g = w.g[0]
+    replica["segments"] += 1
+    at = g["segments"]
+    if at >= w.segment.size:
+        return
+    g["segments"] = at + 1
+    row = w.segment[at]
+    row["replica"], row["steps"] = r, replica["steps"]
+    row["start_s"], row["end_s"] = replica["start_s"], now_s
+    row["decode_seqs"] = w.lists[r, DECODING, COUNT] if replica["steps"] > 0 else 0
+    prompts = replica["kind"] == PROMPTS
+    row["prefill_seqs"] = replica["chunks"] if prompts else 0
+    row["prefill_tokens"] = replica["chunk_tokens"] if prompts else 0
+    row["used_blocks"] = replica["used"]

@@ -1,0 +1,1 @@
+"""How requests find a replica: a type and a compiled ``choose`` per rule."""

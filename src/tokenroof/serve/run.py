@@ -1,0 +1,206 @@
+"""Run the event kernel: in slices, so that progress is seen and an interruption loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenroof.perf.flat import FlatLane, FlatLayout
+from tokenroof.serve import kernel
+from tokenroof.serve.account import ALIVE, BUSY, ROWS, RUNNING, USED, WAITING, note
+from tokenroof.serve.arrays import World
+from tokenroof.serve.core import Setup
+from tokenroof.serve.moves import out_tokens
+from tokenroof.serve.prefix import tier_totals
+from tokenroof.serve.results import RequestLog, Run, State
+from tokenroof.serve.world import lane_counts, make_world
+from tokenroof.workload.core import Requests
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+SLICE = 400_000
+"""Events between two looks at the clock: a tenth of a second or so."""
+
+_REPLICA_COLUMNS = (
+    "pool",
+    "busy_s",
+    "up_s",
+    "slowed_s",
+    "link_busy_s",
+    "prefill_tokens",
+    "decode_tokens",
+    "prefill_ends",
+    "segments",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    requests, ended : int
+        Of how many requests so many are over (completed, rejected or failed).
+    now_s : float
+        Simulated time. [s]
+    log : RequestLog
+        As it is now; columns are views that change as the run goes on.
+    done : IntArray
+        Rows of the requests that are over, in the order in which they ended.
+    """
+
+    requests: int
+    ended: int
+    now_s: float
+    log: RequestLog
+    done: IntArray
+
+
+def simulate(setup: Setup, requests: Requests, *, progress: Callable[[Progress], None] | None = None) -> Run:
+    """Serve ``requests`` on ``setup``.
+
+    Parameters
+    ----------
+    setup : Setup
+        Pools, router, what changes.
+    requests : Requests
+        What is sent.
+    progress : callable, optional
+        Told after every slice of events; may raise KeyboardInterrupt.
+
+    Returns
+    -------
+    Run
+        ``complete`` is False when the run was interrupted: what was simulated until then is in it.
+
+    Raises
+    ------
+    InputError
+        A setup that cannot serve.
+    """
+    world, layouts = make_world(setup, requests)
+    complete = False
+    try:
+        while kernel.advance(world, SLICE):
+            if progress is not None:
+                progress(_progress(world))
+        complete = True
+    except KeyboardInterrupt:
+        pass
+    if progress is not None and complete:
+        progress(_progress(world))
+    return _run(setup, requests, world, layouts, complete)
+
+
+def _progress(world: World) -> Progress:
+    g = world.g[0]
+    ended = int(g["ended"])
+    return Progress(
+        requests=world.req.size,
+        ended=ended,
+        now_s=float(g["now_s"]),
+        log=_log(world),
+        done=world.done[:ended],
+    )
+
+
+def _log(world: World) -> RequestLog:
+    """Columns of the log: views of the records, which are as compact as a copy would be."""
+    rows = world.req
+    over = rows["state"] == State.COMPLETED
+    out = np.where(over, rows["osl"], 0)
+    for i in np.flatnonzero(~over & ~np.isnan(rows["first_s"])):
+        out[i] = out_tokens(world, int(i))
+    arrival_s = rows["arrival_s"]
+    unsent = rows["state"] == State.NOT_SENT
+    if unsent.any():
+        arrival_s = np.where(unsent, np.nan, arrival_s)
+    return RequestLog(
+        arrival_s=arrival_s,
+        start_s=rows["start_s"],
+        first_s=rows["first_s"],
+        finish_s=rows["finish_s"],
+        transfer_s=rows["transfer_s"],
+        isl_tokens=rows["isl"],
+        osl_tokens=rows["osl"],
+        out_tokens=out,
+        cached_tokens=rows["cached"],
+        prefilled_tokens=rows["prefilled"],
+        state=rows["state"],
+        reason=rows["reason"],
+        replica=rows["prefiller"],
+        decode_replica=rows["replica"],
+        preemptions=rows["preemptions"],
+        retries=rows["retries"],
+        class_index=rows["class_index"],
+        session=rows["session"],
+    )
+
+
+def _run(
+    setup: Setup, requests: Requests, world: World, layouts: tuple[FlatLayout, ...], complete: bool
+) -> Run:
+    end_s = float(world.g[0]["now_s"])
+    for r in range(world.rep.size):
+        note(world, r, end_s)
+    bin_s = float(world.g[0]["bin_s"])
+    bins = max(1, min(world.timeline.shape[2], int(np.ceil(end_s / bin_s))))
+    timeline = world.timeline[:, :ROWS, :bins].copy()
+    # Means over what of a bin has passed; sums stay sums.
+    width = np.minimum(bin_s, np.maximum(end_s - bin_s * np.arange(bins), 1e-12))
+    for row in (RUNNING, WAITING, USED, BUSY, ALIVE):
+        timeline[:, row] /= width
+    replicas = {name: world.rep[name].astype(np.float64) for name in _REPLICA_COLUMNS}
+    replicas["steps"] = world.rep["done_steps"].astype(np.float64)
+    for name in ("peak", "taken", "freed"):
+        replicas[f"{name}_blocks"] = world.rep[name].astype(np.float64)
+    return Run(
+        setup=setup,
+        requests=requests,
+        log=_log(world),
+        end_s=end_s,
+        complete=complete,
+        timeline_bin_s=bin_s,
+        timeline=timeline,
+        itl_counts=world.itl,
+        visits=_visits(setup, world, layouts),
+        replicas=replicas,
+        tiers=tier_totals(world.prefix) if setup.pools[0].tiers else {},
+        segments=world.segment[: int(world.g[0]["segments"])],
+        events=int(world.g[0]["events"]),
+        past_events=int(world.g[0]["past_event"]),
+    )
+
+
+def _visits(setup: Setup, world: World, layouts: tuple[FlatLayout, ...]) -> tuple[FloatArray, ...]:
+    """Visits by pool, with the decode steps' lanes, which the kernel counts by batch, spread out."""
+    out, at = [], 0
+    for p, (pool, layout) in enumerate(zip(setup.pools, layouts, strict=True)):
+        visits = world.visit[at : at + layout.size].copy()
+        at += layout.size
+        seqs = np.flatnonzero(world.decode_visits[p])
+        stages = np.maximum(np.minimum(seqs, int(world.pool[p]["pp"])), 1)
+        times = (world.decode_visits[p, seqs] * stages).astype(np.float64)
+        counts = lane_counts(pool.table, -(-seqs // stages), pool.graph_sizes)
+        for lane, where in zip(pool.table.lanes, layout.lanes, strict=True):
+            _visit_lane(visits, lane.tail, where, counts[lane.feature], times)
+        out.append(visits)
+    return tuple(out)
+
+
+def _visit_lane(
+    visits: FloatArray, tail: IntArray, where: FlatLane, counts: IntArray, times: FloatArray
+) -> None:
+    near = (counts > 0) & (counts < where.dense_size)
+    np.add.at(visits, where.dense_offset + counts[near], times[near])
+    far = counts >= where.dense_size
+    if far.any():
+        knot = np.clip(np.searchsorted(tail, counts[far], side="right") - 1, 0, tail.size - 2)
+        share = (counts[far] - tail[knot]) / (tail[knot + 1] - tail[knot])
+        np.add.at(visits, where.tail_offset + knot, times[far] * (1.0 - share))
+        np.add.at(visits, where.tail_offset + knot + 1, times[far] * share)
