@@ -78,17 +78,25 @@ def pool_uses(run: Run, from_s: float, to_s: float) -> tuple[PoolUse, ...]:
         A fraction of nothing (no time, no cache) is nan, a rate over no time 0.
     """
     edges = np.minimum(run.timeline_bin_s * np.arange(run.timeline.shape[2] + 1), run.end_s)
-    inside_s = np.maximum(np.minimum(edges[1:], to_s) - np.maximum(edges[:-1], from_s), 0.0)
-    part = inside_s / np.maximum(np.diff(edges), 1e-300)
-    weights = np.where(np.isin(TIMELINE, _SUMS)[:, None], part, inside_s)
+    width_s = np.maximum(np.diff(edges), 1e-300)
+    # before the first request replicas are up and nothing else: what is in its bin came after it
+    quiet = not (run.log.arrival_s < from_s).any()
+    inside_s = _inside(edges, 0.0 if quiet else from_s, to_s)
+    weights = np.where(np.isin(TIMELINE, _SUMS)[:, None], inside_s / width_s, inside_s)
+    weights[TIMELINE.index("up_replicas")] = _inside(edges, from_s, to_s)
     return tuple(_use(run, pool, weights, to_s - from_s) for pool in range(len(run.setup.pools)))
+
+
+def _inside(edges: FloatArray, from_s: float, to_s: float) -> FloatArray:
+    """How much of each bin lies between two times. [s]"""
+    return np.maximum(np.minimum(edges[1:], to_s) - np.maximum(edges[:-1], from_s), 0.0)
 
 
 def _use(run: Run, pool: int, weights: FloatArray, span_s: float) -> PoolUse:
     setup = run.setup.pools[pool]
     mine = run.replicas["pool"] == pool
     up_s = float(run.replicas["up_s"][mine].sum())
-    rows = dict(zip(TIMELINE, (run.timeline[pool] * weights).sum(axis=1), strict=True))
+    rows = dict(zip(TIMELINE, (run.timeline[pool] * weights).sum(axis=1).tolist(), strict=True))
     return PoolUse(
         stage=setup.stage,
         replicas_up=_over(rows["up_replicas"], span_s),
