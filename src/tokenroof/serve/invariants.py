@@ -153,7 +153,8 @@ def _steps_suffice(run: Run) -> Iterator[str]:
         speculation = run.setup.pools[int(run.replicas["pool"][replica])].speculation
         most = 1 if speculation is None else speculation.draft_tokens + 1
         mine = np.flatnonzero(asked & (log.decode_replica == replica))
-        work = np.sort(rows[rows["replica"] == replica], order="start_s")
+        work = rows[rows["replica"] == replica]
+        work = work[np.argsort(work["start_s"], kind="stable")]
         if not mine.size or not work.size:
             continue
         # steps done as a function of time: level between stretches, a line through each
