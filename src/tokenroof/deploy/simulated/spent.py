@@ -15,13 +15,13 @@ from tokenroof.deploy.provenance import power_of
 from tokenroof.deploy.simulated.drafting.core import FEATURE, draft_rows
 from tokenroof.deploy.simulated.pools import Served
 from tokenroof.perf.compile import Columns
-from tokenroof.perf.flat import FlatLayout, flat_layout
+from tokenroof.perf.flat import FlatLayout, flat_layout, flatten
 from tokenroof.perf.quantities import Quantities, compile_quantities, numbers_of
 from tokenroof.serve.results import Run
 
 FloatArray = npt.NDArray[np.float64]
 
-_SCALARS = ("energy_j", "compute_s", "flop", "latency_s")
+_SCALARS = ("energy_j", "compute_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +85,12 @@ def pool_work(run: Run, index: int, served: Served, deployment: Deployment, span
         for name in quantities
         if name in _SCALARS or name.split(":")[0] in ("limit_s", "memory_s", "network_s")
     ]
-    sums = {name: quantities.sum(name, visits, layout) for name in wanted}
+    used = np.flatnonzero(visits)
+    often = visits[used]
+    sums = {name: float(often @ flatten(quantities[name], layout)[used]) for name in wanted}
     steps = float(run.replicas["steps"][mine].sum())
-    decode_s, visited, seqs = _decoding(served, visits, layout)
+    made = float(run.replicas["decode_tokens"][mine].sum())
+    decode_s, visited, seqs = _decoding(served, visits, layout, made)
     in_flight = max(1.0, visited / steps) if steps else 1.0
     slowed_s = float(run.replicas["slowed_s"][mine].sum())
     limited_s = sum(value for name, value in sums.items() if name.startswith("limit_s:")) / in_flight
@@ -133,11 +136,24 @@ def _with_rows(
     return (*lanes[:at], (lanes[at][0] + dense, lanes[at][1] + tail), *lanes[at + 1 :])
 
 
-def _decoding(served: Served, visits: FloatArray, layout: FlatLayout) -> tuple[float, float, float]:
+def _decoding(
+    served: Served, visits: FloatArray, layout: FlatLayout, made: float
+) -> tuple[float, float, float]:
     """Time of the steps that decode as if without prompts, how many there were, their mean sequences.
 
-    The visits of decode attention say how often so many sequences of a rank had which context. Steps are
-    those of micro-batches; sequences are those of all ranks.
+    Parameters
+    ----------
+    served : Served
+        The pool.
+    visits, layout : FloatArray, FlatLayout
+        Those of decode attention say how often so many sequences of the busiest rank had which context.
+    made : float
+        Tokens that decoding yielded: with several ranks, they say how full the others were. [tokens]
+
+    Returns
+    -------
+    tuple of float
+        Steps are those of micro-batches, sequences those of all ranks.
     """
     table, ranks = served.setup.table, served.pool.parallel.dp
     rows = visits[layout.decode_offset : layout.prefill_offset].reshape(layout.decode_rows, -1)
@@ -147,8 +163,12 @@ def _decoding(served: Served, visits: FloatArray, layout: FlatLayout) -> tuple[f
         return 0.0, 0.0, 0.0
     often = times[seqs]
     contexts = rows[seqs] @ table.contexts / often
-    step_s = np.asarray(table.decode_step_s(seqs * ranks, contexts))
-    return float(often @ step_s), float(often.sum()), float(often @ seqs / often.sum()) * ranks
+    drafts = served.setup.speculation
+    tokens = 1.0 if drafts is None else drafts.tokens_per_step
+    full = 1.0 if ranks == 1 else min(1.0, made / tokens / float(often @ seqs * ranks))
+    whole = np.maximum(np.rint(seqs * ranks * full), 1.0).astype(np.int64)
+    step_s = np.asarray(table.decode_step_s(whole, contexts))
+    return float(often @ step_s), float(often.sum()), float(often @ whole / often.sum())
 
 
 def _paid_s(run: Run, index: int, up_s: float, span_s: float) -> float:
