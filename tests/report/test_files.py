@@ -18,7 +18,7 @@ def test_json_keeps_its_contract():
     assert found["schema"] == SCHEMA
     assert set(found["estimates"][0]) == {
         *("label", "model", "precision", "num_chips", "pools", "workload", "feasible", "infeasible"),
-        *("metrics", "phases", "capacity", "evidence", "assumptions", "sources"),
+        *("metrics", "phases", "capacity", "evidence", "assumptions", "sources", "run"),
     }
     assert found["estimates"][0]["metrics"]["ttft_s"] == {
         "value": 0.21,

@@ -72,7 +72,7 @@ def test_prefill_and_decode_pools_have_lines_of_their_own():
 
 
 def test_a_cache_without_replicas_is_no_number():
-    run = runs_by_hand.run()
+    run = runs_by_hand.run(bins=200)
     run.timeline[0, 6, :50] = 0.0
     rows = timeline.timeline_rows(runs_by_hand.simulated(made=run))
     cache = [row["value"] for row in rows if row["quantity"] == "cache"]

@@ -56,7 +56,7 @@ class Answer:
         return text_of(answer(self.estimates))
 
     def __repr__(self) -> str:
-        from tokenroof.report.labels import short_names
+        from tokenroof.report.labels import metric_text, short_names
 
         lines = [f"Answer of {len(self)} estimate{'' if len(self) == 1 else 's'}; print it for the table"]
         for name, estimate in zip(short_names(self.estimates), self.estimates, strict=True):

@@ -138,9 +138,7 @@ def spec_from(
         else:
             return spec
     if spec is None and (model is None or chip is None):
-        raise InputError(
-            "simulate needs a model and a chip, or a spec. Write simulate('llama-3.1-8b', 'h100', rate=4)."
-        )
+        raise InputError("give a model and a chip (--model, --chip), or a spec.")
     given, where = sections(spec, model, chip, common)
     traffic = given.get("traffic", {})
     if (

@@ -9,6 +9,7 @@ import tokenroof
 import tokenroof.cli.catalog as catalog
 import tokenroof.cli.estimating as estimating
 import tokenroof.cli.models as models
+import tokenroof.cli.simulating as simulating
 
 app = typer.Typer(
     name="tokenroof",
@@ -40,6 +41,8 @@ _TEACHES_CHIPS = {"allow_extra_args": True}  # what stands alone is refused by t
 
 app.command("estimate", context_settings=_TEACHES_CHIPS)(estimating.estimate)
 app.command("explain", context_settings=_TEACHES_CHIPS)(estimating.explain)
+app.command("simulate", context_settings=_TEACHES_CHIPS)(simulating.simulate)
+app.command("capacity", context_settings=_TEACHES_CHIPS)(simulating.capacity)
 for _group in catalog.GROUPS:
     app.add_typer(_group)
 app.add_typer(models.group)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 import tokenroof.cli.options as o
-from tokenroof.cli.output import console, notes
+from tokenroof.cli.output import check_apart, console, notes
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,7 +67,7 @@ def estimate(
     ):
         if path is not None:
             check(path)
-    _check_apart({"--csv": csv, "--html": html, "--chart": chart})
+    check_apart({"--csv": csv, "--html": html, "--chart": chart})
     answer = _ask(context)
     if json:
         typer.echo(answer.json())
@@ -141,18 +139,6 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of a command as arguments of the API."""
     asked = {_RENAMED.get(name, name): value for name, value in given.items() if name not in _OUTPUTS}
     return asked | {"catalog": asked["catalog"] or ()}
-
-
-def _check_apart(outputs: Mapping[str, Path | None]) -> None:
-    """Refuse two outputs that would overwrite each other."""
-    taken: dict[str, str] = {}
-    for option, path in outputs.items():
-        if path is None:
-            continue
-        where = os.path.abspath(path)
-        if where in taken:
-            raise InputError(f"{taken[where]} and {option} both write {str(path)!r}. Give two files.")
-        taken[where] = option
 
 
 def _sweep(given: Mapping[str, Any]) -> Answer:

@@ -46,7 +46,9 @@ Dp = Annotated[
 Cp = Annotated[
     int | None, typer.Option("--cp", help="Context parallel ways of prefill.", rich_help_panel=_LAYOUT)
 ]
-Replicas = Annotated[int, typer.Option("--replicas", help="Copies of the model.", rich_help_panel=_LAYOUT)]
+Replicas = Annotated[
+    int | None, typer.Option("--replicas", help="Copies of the model.", rich_help_panel=_LAYOUT)
+]
 
 Isl = Annotated[int, typer.Option("--isl", help="Tokens of a prompt.", rich_help_panel=_LOAD)]
 Osl = Annotated[int, typer.Option("--osl", help="Tokens of an answer.", rich_help_panel=_LOAD)]
@@ -77,10 +79,10 @@ Kv = Annotated[
     str | None, typer.Option("--kv", help="Format of the cache: bf16, fp8, ...", rich_help_panel=_FORMAT)
 ]
 Engine = Annotated[
-    str, typer.Option("--engine", help="vllm, sglang, trtllm or generic.", rich_help_panel=_FORMAT)
+    str | None, typer.Option("--engine", help="vllm, sglang, trtllm or generic.", rich_help_panel=_FORMAT)
 ]
 ExpertLoadFactor = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--expert-load-factor",
         help="Routed tokens of the busiest expert rank over the mean, 1 or more.",
@@ -89,7 +91,7 @@ ExpertLoadFactor = Annotated[
 ]
 
 Price = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--price",
         help="cloud, rent_3yr, own_neocloud, tco, ...; or USD per chip-hour.",
@@ -103,12 +105,12 @@ Capex = Annotated[
     ),
 ]
 Region = Annotated[
-    str,
+    str | None,
     typer.Option("--region", help="Origin of the electricity: us, eu, ...", rich_help_panel=_MONEY),
 ]
-Pue = Annotated[str, typer.Option("--pue", help="Whose facility.", rich_help_panel=_MONEY)]
+Pue = Annotated[str | None, typer.Option("--pue", help="Whose facility.", rich_help_panel=_MONEY)]
 Utilisation = Annotated[
-    float,
+    float | None,
     typer.Option("--utilisation", help="Part of the paid hours that serve, 0 to 1.", rich_help_panel=_MONEY),
 ]
 
@@ -120,7 +122,7 @@ PrefillTp = Annotated[
     int | None, typer.Option("--prefill-tp", help="Its tensor parallel ways.", rich_help_panel=_APART)
 ]
 PrefillReplicas = Annotated[
-    int, typer.Option("--prefill-replicas", help="Its copies of the model.", rich_help_panel=_APART)
+    int | None, typer.Option("--prefill-replicas", help="Its copies of the model.", rich_help_panel=_APART)
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=_OUT)]
@@ -134,5 +136,9 @@ Chart = Annotated[
 ]
 ChartKind = Annotated[
     str,
-    typer.Option("--chart-kind", help="roofline, breakdown, memory or sweep.", rich_help_panel=_OUT),
+    typer.Option(
+        "--chart-kind",
+        help="roofline, breakdown, memory or sweep; of runs latency, timeline or goodput.",
+        rich_help_panel=_OUT,
+    ),
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rich.console import Console
+
+from tokenroof.errors import InputError
 
 Cells = tuple[str, ...]
 
@@ -37,3 +41,21 @@ def print_table(headings: Cells, rows: Sequence[Cells], title: str = "") -> None
     for row in rows:
         table.add_row(*(Plain(cell) for cell in row))
     console().print(table)
+
+
+def check_apart(outputs: Mapping[str, Path | None]) -> None:
+    """Refuse two outputs that would overwrite each other.
+
+    Raises
+    ------
+    InputError
+        Two options name the same file.
+    """
+    taken: dict[str, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        where = os.path.abspath(path)
+        if where in taken:
+            raise InputError(f"{taken[where]} and {option} both write {str(path)!r}. Give two files.")
+        taken[where] = option

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from tokenroof.deploy.core import Estimate
-from tokenroof.report import charts, explain, tables
+from tokenroof.report import charts, explain, runs, tables
 from tokenroof.report.html_parts import bullets, figure, fold, paragraph, section, text, tidy_table
 from tokenroof.report.html_style import STYLE
 from tokenroof.report.human import human
@@ -20,6 +20,7 @@ from tokenroof.report.labels import (
     metric_label,
     short_names,
 )
+from tokenroof.report.run_labels import run_label
 
 _CAPTIONS = {
     "roofline": "Each dot is one operator of a step, placed by the flop it does per byte it moves and the "
@@ -29,15 +30,23 @@ _CAPTIONS = {
     "breakdown": "Each operator's whole time is given to the resource that needs most of it.",
     "memory": "One chip of the decoding pool. What is left after weights, scratch, graphs and the engine's "
     "own reserve is the cache; it decides how many sequences run at once.",
+    "latency": "Of 100 requests, how many had their first token, a token, their last one within a time. "
+    "Dots: 50, 90 and 99 of 100. Dashed: the limits that were asked for.",
+    "timeline": "What the replicas did over the simulated time. Waiting that grows without end means that "
+    "more is sent than can be served.",
+    "goodput": "Requests that met every limit, against the rate at which they were sent; on the dotted line "
+    "all of them did.",
     "sweep": "The same deployment at growing batch, up to what fits. Up is cheaper, right is faster for the "
     "user.",
 }
-_INTERACTIVITY = "output_tokens_per_s_per_user"  # undefined for a single output token
 _TITLES = {
     "roofline": "Roofline",
     "breakdown": "Where the time goes",
     "memory": "Where the memory goes",
     "sweep": "Throughput against interactivity",
+    "latency": "Latency of requests",
+    "timeline": "The run over time",
+    "goodput": "Goodput against rate",
 }
 
 
@@ -63,7 +72,8 @@ def page(estimates: Sequence[Estimate], *, sweep: Sequence[Estimate] = ()) -> st
         paragraph(headline(estimates)),
         paragraph(common(formats_line(estimate) for estimate in estimates), "faint"),
         "</header>",
-        section("In a sentence", "".join(paragraph(explain.summary(n, e)) for n, e in _named(estimates))),
+        *_warnings(estimates),
+        section("In a sentence", "".join(paragraph(_summary(n, e)) for n, e in _named(estimates))),
         section("Side by side", _side_by_side(estimates)),
         *_charts(estimates, sweep),
         section("Chip by chip", "".join(_details(n, e) for n, e in _named(estimates))),
@@ -75,7 +85,8 @@ def page(estimates: Sequence[Estimate], *, sweep: Sequence[Estimate] = ()) -> st
     ):
         if lines:
             parts.append(section(title, bullets(lines)))
-    parts.append("<footer>Made by tokenroof. Closed-form estimates; see the assumptions.</footer>")
+    kind = "Simulated runs" if runs.simulated(estimates) else "Closed-form estimates"
+    parts.append(f"<footer>Made by tokenroof. {kind}; see the assumptions.</footer>")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -83,6 +94,16 @@ def page(estimates: Sequence[Estimate], *, sweep: Sequence[Estimate] = ()) -> st
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _warnings(estimates: Sequence[Estimate]) -> list[str]:
+    """What makes the figures doubtful, before any of them."""
+    said = runs.alerts(estimates)
+    return [section("Beware", "".join(paragraph(line, "bad") for line in said))] if said else []
+
+
+def _summary(name: str, estimate: Estimate) -> str:
+    return runs.summary(name, estimate) if estimate.run is not None else explain.summary(name, estimate)
 
 
 def _named(estimates: Sequence[Estimate]) -> list[tuple[str, Estimate]]:
@@ -98,15 +119,22 @@ def _side_by_side(estimates: Sequence[Estimate]) -> str:
         if len(estimates) > 1
         else ""
     )
-    return tidy_table(tables.comparison(estimates), row_headings=True) + note + below
+    if not runs.simulated(estimates):
+        return tidy_table(tables.comparison(estimates), row_headings=True) + note + below
+    waits = [
+        f"<h3>{text(name)}</h3>" + tidy_table(runs.latencies(each), row_headings=True)
+        for name, each in _named(estimates)
+        if each.run is not None
+    ]
+    return "".join(waits) + tidy_table(runs.comparison(estimates), row_headings=True) + note + below
 
 
 def _charts(estimates: Sequence[Estimate], sweep: Sequence[Estimate]) -> list[str]:
     drawn = []
-    for kind in charts.KINDS:
+    for kind in (*charts.SIMULATED_KINDS, *charts.KINDS):
         rows = sweep if kind == "sweep" else estimates
-        drawable = [e for e in rows if e.feasible and (kind != "sweep" or _INTERACTIVITY in e.metrics)]
-        if drawable:
+        feasible = [each for each in rows if each.feasible]
+        if charts.drawable(feasible, kind) and (kind != "goodput" or len(feasible) > 1):
             picture = figure(charts.svg(charts.chart(rows, kind, titled=False)), _CAPTIONS[kind], kind)
             drawn.append(section(_TITLES[kind], picture))
     return drawn
@@ -131,5 +159,6 @@ def _definitions(estimates: Sequence[Estimate]) -> Table:
         table.add_column(column)
     metrics = {key: e.metrics[key] for e in reversed(estimates) for key in e.metrics}
     for key in metric_ids(estimates):
-        table.add_row(metric_label(key), key, metrics[key].unit, metrics[key].definition)
+        label = run_label(key) if runs.simulated(estimates) else metric_label(key)
+        table.add_row(label, key, metrics[key].unit, metrics[key].definition)
     return table

@@ -60,6 +60,7 @@ class Common(TypedDict, total=False):
     warm_up: float | str | None
     warm_up_requests: int | None
     check: bool | None
+    over: Mapping[str, Any] | None
     out: str | Path | None
     seed: int | None
 
@@ -138,7 +139,7 @@ def sections(
     if tiers:
         _put(over, ("cache", "offload"), tiers)
     over |= _pools(base, chip, given)
-    return merged(base, over), where
+    return merged(merged(base, over), given.get("over", {})), where
 
 
 def _put(into: dict[str, Any], place: tuple[str, ...], value: object) -> None:

@@ -19,6 +19,7 @@ from tokenroof.errors import CatalogError, InputError
 
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _LONGEST_SHOWN = 60
+_MISSING = {"traffic": "no load. Give rate, concurrency or trace"}
 
 
 def read_spec(path: Path) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _refuse(found: list[ErrorDetails], where: str) -> NoReturn:
         raise InputError(f"{where}{path}: unknown. {hint}") from None
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
     if detail["type"] == "missing":
-        message = f"missing. Write {names[-1]}: ..."
+        message = _MISSING.get(path, f"missing. Write '{names[-1]}: ...'")
     elif detail["type"] == "literal_error":
         message = f"unknown {detail['input']!r}. Known: {_listed(str(detail['ctx']['expected']))}"
     elif detail["type"] == "model_type":
