@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from tokenroof.api.spec.reading import merged, read_spec
-from tokenroof.errors import InputError
+from tokenroof.errors import InputError, UnknownNameError
 
 
 class Common(TypedDict, total=False):
@@ -119,11 +119,9 @@ def sections(
         A file that cannot be read; a layout for pools that are not there.
     """
     given = {name: value for name, value in common.items() if value is not None}
-    unknown = given.keys() - Common.__annotations__.keys() - {"check"}
-    if unknown:
-        raise InputError(
-            f"unknown argument {sorted(unknown)[0]!r}. Known: {', '.join(Common.__annotations__)}."
-        )
+    for name in given:
+        if name not in Common.__annotations__:
+            raise UnknownNameError("argument", name, Common.__annotations__)
     where = str(spec) if isinstance(spec, str | Path) else ""
     base: Mapping[str, Any] = read_spec(Path(spec)) if isinstance(spec, str | Path) else spec or {}
     over: dict[str, Any] = {} if model is None else {"model": {"name": model}}
