@@ -83,6 +83,15 @@ def test_use_in_hbm_counts_as_use_in_tiers_that_are_written_through():
     assert content(cache, 0) == [0, 2]
 
 
+def test_a_tier_that_is_written_through_ages_what_a_request_held_from_when_it_went():
+    cache = make([[0], [1], [2]], tiers=(tier("host", 2),))
+    prefix.enter(cache, 0, 0, 0, 1)
+    compute(cache, 1)
+    prefix.drop(cache, 0, 0, 1)
+    compute(cache, 2)
+    assert content(cache, 0) == [0, 2]
+
+
 def test_a_copy_stays_where_it_was_loaded_from_and_comes_nearer():
     levels = (tier("host", 1, **BACK), tier("ssd", 3, **BACK))
     cache = make([[0], [1], [2]], tiers=levels)
@@ -103,6 +112,7 @@ def test_a_tier_too_small_for_one_unit_passes_everything_on():
     compute(cache, 0)
     prefix.evict(cache, 0, 1, 0.0)
     assert (content(cache, 0), content(cache, 1)) == ([], [0])
+    assert prefix.tier_totals(cache)["stored_bytes"].tolist() == [0.0, UNIT_BYTES]
 
 
 def test_a_shared_store_gives_one_replica_what_another_computed():
@@ -129,6 +139,16 @@ def test_a_failed_replica_loses_its_own_tiers_but_not_the_store():
     compute(lonely, 0)
     prefix.clear(lonely, 0)
     assert prefix.match_below(lonely, 0, 0, 0, 1) == 1
+
+
+def test_a_replica_that_comes_back_does_not_wait_for_loads_that_were_lost():
+    cache = make([[0, 1]], tiers=(tier("store", 9, shared=True),))
+    compute(cache, 0)
+    prefix.evict(cache, 0, 2, 0.0)
+    assert bring(cache, 0, 0.0) == pytest.approx(2.0, rel=1e-12)
+    prefix.drop(cache, 0, 0, 2)
+    prefix.clear(cache, 0)
+    assert bring(cache, 0, 1.0) == pytest.approx(3.0, rel=1e-12)
 
 
 def test_a_load_takes_latency_and_bytes_over_bandwidth():
