@@ -27,7 +27,7 @@ WRITTEN_PAGES = (
     "docs/quickstart.md",
     *(
         f"docs/howto/{name}.md"
-        for name in ("add-a-chip", "import-a-model", "compare-future-memory", "read-the-answer")
+        for name in ("add-a-chip", "import-a-model", "compare-future-memory", "read-the-answer", "simulate")
     ),
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
