@@ -213,6 +213,20 @@ def test_bringing_a_run_nearer_does_not_lose_the_rest_of_it():
     assert len(content(cache, 0)) == 1
 
 
+def test_what_is_evicted_may_push_out_what_was_not_loaded_first():
+    for load_first, left in ((True, 1), (False, 0)):
+        cache = make([[0], [1]], tiers=(tier("host", 1, **BACK),))
+        compute(cache, 0)
+        prefix.evict(cache, 0, 1, 0.0)
+        compute(cache, 1)
+        assert prefix.match_below(cache, 0, 0, 0, 1) == 1
+        if load_first:
+            bring(cache, 0, 0.0)
+        assert prefix.evict(cache, 0, 1, 0.0) == 1
+        assert content(cache, 0) == [1]
+        assert prefix.match_below(cache, 0, 0, 0, 1) == left
+
+
 @pytest.mark.parametrize(
     ("tiers", "message"),
     [

@@ -6,9 +6,10 @@ longest leading run of units that are present, which is what vLLM's hashed block
 find. Requests let go of their deepest unit first, so a unit leaves before those that lead to it.
 
 What the kernel does with a request (each step in O(units touched)):
-``match``, ``hold`` what is there; ``evict`` for the room it needs; ``match_below`` and ``load`` if that
-beats computing; ``enter`` what it has computed; ``drop`` when it is finished or loses its blocks. An engine
-that has to compute the last token of every prompt (vLLM) bounds ``match`` by ``max_units``.
+``match``, ``hold`` what is there and wait until it has ``arrived_s``; ``match_below`` and ``load`` what lower
+tiers have if that beats computing; ``evict`` for the room it takes; ``enter`` what it has computed; ``drop``
+when it is finished or loses its blocks. An engine that has to compute the last token of every prompt (vLLM)
+bounds ``match`` by ``max_units``.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def match(cache: PrefixArrays, r: int, i: int, max_units: int) -> int:
 def match_below(cache: PrefixArrays, r: int, i: int, first: int, max_units: int) -> int:
     """How many units from ``first`` on (and before ``max_units``) are in HBM or a tier, without a gap.
 
-    Ask after ``evict``, not before: what is evicted may push something else out of the tiers.
+    ``load`` them before the next ``evict``: what is evicted may push others out of a tier.
     """
     most = min(max_units, units_of(cache, i))
     at = first
