@@ -28,10 +28,10 @@ IDLE, DECODE, PROMPTS = range(3)
 
 # Lists of requests of a replica: eight waiting lines by priority, then these.
 LEVELS = 8
-PREFILLING, DECODING, MOVING_IN, LISTS = 8, 9, 10, 11
+PREFILLING, DECODING, MOVING_IN, READY, LISTS = 8, 9, 10, 11, 12
 
 # Kinds of events.
-SEND, MOVED, LOADED, FLEET_EVENT, TICK, SERVES = range(6)
+SEND, MOVED, LOADED, FLEET_EVENT, TICK, SERVES, HELD, EMERGES = range(8)
 
 # Policies and routers by number, as their types' ``settings`` give them.
 VLLM, SGLANG, TRTLLM, STATIC = range(4)
@@ -53,29 +53,29 @@ REQUEST = np.dtype(
         ("last_s", "f8"),  # last token before it lost its blocks; end of its prefill while it moves
         ("join_step", "i8"),  # decode steps its replica had done when it began to decode
         ("prefilled", "i8"),  # prompt tokens computed for it
-        ("isl", "i8"),
-        ("osl", "i8"),
-        ("steps", "i8"),  # decode steps that its answer takes after the first token
-        ("made", "i8"),  # of these, done before it last lost its blocks
-        ("target", "i8"),  # tokens to have cached before it decodes (again)
-        ("past", "i8"),  # of these, cached now; while decoding: cached when it joined
-        ("chunk", "i8"),  # tokens of its prompt in the step in progress
-        ("cached", "i8"),  # prompt tokens found in a cache when it was first taken
-        ("blocks", "i8"),  # blocks of its own
-        ("units", "i8"),  # shared prefix units that it holds
-        ("before", "i8"),  # neighbours in the list it is in
-        ("after", "i8"),
-        ("follower", "i8"),  # request that is sent after it
-        ("replica", "i8"),  # where it is
-        ("home", "i8"),  # replica that holds its cache until it has moved
-        ("prefiller", "i8"),  # replica that prefilled it last
-        ("level", "i8"),  # priority
-        ("class_index", "i8"),
-        ("session", "i8"),
-        ("preemptions", "i8"),
-        ("retries", "i8"),
-        ("reason", "i8"),
-        ("state", "i8"),
+        ("isl", "i4"),
+        ("osl", "i4"),
+        ("steps", "i4"),  # decode steps that its answer takes after the first token
+        ("made", "i4"),  # of these, done before it last lost its blocks
+        ("target", "i4"),  # tokens to have cached before it decodes (again)
+        ("past", "i4"),  # of these, cached now; while decoding: cached when it joined
+        ("chunk", "i4"),  # tokens of its prompt in the step in progress
+        ("cached", "i4"),  # prompt tokens found in a cache when it was first taken
+        ("blocks", "i4"),  # blocks of its own
+        ("units", "i4"),  # shared prefix units that it holds
+        ("before", "i4"),  # neighbours in the list it is in
+        ("after", "i4"),
+        ("follower", "i4"),  # request that is sent after it
+        ("replica", "i4"),  # where it is
+        ("home", "i4"),  # replica that holds its cache until it has moved
+        ("prefiller", "i4"),  # replica that prefilled it last
+        ("level", "i4"),  # priority
+        ("class_index", "i4"),
+        ("session", "i4"),
+        ("preemptions", "i4"),
+        ("retries", "i4"),
+        ("reason", "i4"),
+        ("state", "i4"),
     ]
 )
 
@@ -86,7 +86,7 @@ REPLICA = np.dtype(
         ("kind", "i8"),  # of the segment in progress
         ("start_s", "f8"),  # of it
         ("end_s", "f8"),
-        ("prompts_end_s", "f8"),
+        ("prompts_end_s", "f8"),  # when its prompts leave the last pipeline stage
         ("steps", "i8"),  # decode steps in it
         ("slow", "f8"),  # factor on its times
         ("place", "i8"),  # in the heap of segment ends
@@ -108,8 +108,11 @@ REPLICA = np.dtype(
         ("chunk_past", "f8"),
         ("chunk_pairs", "f8"),
         ("chunk_ends", "i8"),
+        ("padding", "i8"),  # tokens that the step computes beside those of its chunks (static batching)
         ("with_decode", "i8"),
         ("ratio", "f8"),  # SGLang: part of the remaining answers that is reserved
+        ("ratio_step", "i8"),  # decode steps done when it was that
+        ("full", "i8"),  # SGLang: decoding sequences, and 1, when no more could be taken; 0: look again
         ("hold_until_s", "f8"),  # static batching: waits for a full batch
         ("seen_s", "f8"),  # timeline is accounted up to here
         ("decoded_s", "f8"),  # end of its last decode step
@@ -162,6 +165,8 @@ POOL = np.dtype(
         ("decode_at", "i8"),  # decode rows in ``table``, their width, and the contexts in ``knots``
         ("contexts", "i8"),
         ("contexts_at", "i8"),
+        ("guess_at", "i8"),  # in ``knots``: the knot below every 64th context
+        ("guesses", "i8"),
         ("prefill_at", "i8"),
         ("chunk_knots", "i8"),
         ("new_knots", "i8"),

@@ -20,10 +20,16 @@ from numba.core.dispatcher import Dispatcher
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+_ALWAYS = ("arrays", "block", "jit", "results")
+"""Files without a compiled function that compiled functions depend on."""
+
+
 def _cache_dir() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        if b"serve.jit" in content or path.stem in _ALWAYS:
+            digest.update(content)
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return os.path.join(base, "tokenroof", "kernel-" + digest.hexdigest()[:16])
 
@@ -42,17 +48,21 @@ def jit(function: F) -> F:
     finally:
         setattr(config, _SETTING, before)
     if isinstance(compiled, Dispatcher):
-        _forget_literals(compiled)
+        _widen(compiled)
     found: F = compiled
     return found
 
 
-def _forget_literals(compiled: Any) -> None:
-    """One compilation for all constants: numba would make another for every literal argument."""
+def _wide(kind: types.Type) -> types.Type:
+    kind = types.unliteral(kind)
+    return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
+
+
+def _widen(compiled: Any) -> None:
+    """One compilation for all whole numbers: numba would make another for every constant and width."""
     template = compiled.get_call_template
 
     def plain(args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Any:
-        named = {name: types.unliteral(kind) for name, kind in kws.items()}
-        return template(tuple(types.unliteral(kind) for kind in args), named)
+        return template(tuple(_wide(kind) for kind in args), {name: _wide(k) for name, k in kws.items()})
 
     compiled.get_call_template = plain

@@ -7,13 +7,24 @@ that this concerns plan their next step after all of it.
 from __future__ import annotations
 
 from tokenroof.serve.account import note
-from tokenroof.serve.arrays import ID_BITS, LOADED, MOVED, MOVING_IN, NONE, PREFILLING, SEND, World
+from tokenroof.serve.arrays import (
+    EMERGES,
+    HELD,
+    ID_BITS,
+    LOADED,
+    MOVED,
+    MOVING_IN,
+    NONE,
+    PREFILLING,
+    SEND,
+    World,
+)
 from tokenroof.serve.events import INF, mark, pop_event, set_end
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import blocks_of
 from tokenroof.serve.lists import append, remove
 from tokenroof.serve.moves import PREFILLS, REJECTED, arrived, end, line_up, send_next, take_charge
-from tokenroof.serve.replica import PREFILL_STAGE, begin, interrupt, settle, wake
+from tokenroof.serve.replica import PREFILL_STAGE, begin, interrupt, prompt_done, settle, wake
 from tokenroof.serve.routers.dispatch import route
 
 TOO_LARGE, NOBODY_LEFT = 1, 2
@@ -134,6 +145,12 @@ def _happen(w: World, kind: int, number: int, now_s: float) -> None:
         if w.rep[home]["kind"] == 0:
             mark(w, home)
         _new_work(w, r, now_s)
+    elif kind == EMERGES:
+        r = int(w.req[number]["replica"])
+        note(w, r, now_s)
+        remove(w, r, MOVING_IN, number)
+        prompt_done(w, r, number, now_s)
+        _new_work(w, r, now_s)
     elif kind == LOADED:
         r = int(w.req[number]["replica"])
         note(w, r, now_s)
@@ -141,6 +158,9 @@ def _happen(w: World, kind: int, number: int, now_s: float) -> None:
         w.req[number]["state"] = PREFILLS
         append(w, r, PREFILLING, number)
         _new_work(w, r, now_s)
+    elif kind == HELD:
+        if w.rep[number]["kind"] == 0:
+            mark(w, number)
 
 
 @jit

@@ -8,18 +8,20 @@ from tokenroof.serve.account import gap
 from tokenroof.serve.arrays import (
     DECODING,
     ID_BITS,
+    IDLE,
     MOVED,
     MOVING_IN,
     NONE,
     PREFILLING,
+    READY,
     SEND,
     World,
 )
 from tokenroof.serve.events import push_event
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import blocks_of, cached_tokens, give, growth_of, join_blocks, release, take
-from tokenroof.serve.lists import COUNT, append, find_key, pop_key, prepend, push_key, remove
-from tokenroof.serve.prefix import enter
+from tokenroof.serve.lists import COUNT, HEAD, append, find_key, pop_key, prepend, push_key, remove
+from tokenroof.serve.prefix import enter, idle_units
 
 # Numbers of serve.results.State.
 WAITS, PREFILLS, DECODES, MOVES, LOADS, COMPLETED, REJECTED, FAILED = 1, 2, 3, 4, 5, 6, 7, 8
@@ -105,6 +107,27 @@ def join(w: World, r: int, i: int) -> None:
 
 
 @jit
+def join_soon(w: World, r: int, i: int) -> None:
+    """Request ``i`` decodes from the next step of ``r`` on: the one in progress began without it."""
+    if w.rep[r]["kind"] == IDLE:
+        join(w, r, i)
+    else:
+        w.req[i]["state"] = MOVES
+        append(w, r, READY, i)
+
+
+@jit
+def join_ready(w: World, r: int) -> None:
+    """Those who came during a step of ``r`` join."""
+    i = w.lists[r, READY, HEAD]
+    while i != NONE:
+        following = w.req[i]["after"]
+        remove(w, r, READY, i)
+        join(w, r, i)
+        i = following
+
+
+@jit
 def part(w: World, r: int, i: int) -> None:
     """Request ``i`` decodes no longer on ``r``; its blocks are counted and stay its own."""
     replica = w.rep[r]
@@ -136,8 +159,8 @@ def leave_batch(w: World, r: int, i: int) -> None:
 
 
 @jit
-def preempt(w: World, r: int, i: int) -> None:
-    """Request ``i`` loses its blocks and waits in front, to be computed again with what came out of it."""
+def preempt(w: World, r: int, i: int, in_front: bool) -> None:
+    """Request ``i`` loses its blocks and waits, to be computed again with what came out of it."""
     request = w.req[i]
     if request["state"] == DECODES:
         request["last_s"] = w.g[0]["now_s"]
@@ -147,7 +170,7 @@ def preempt(w: World, r: int, i: int) -> None:
     release(w, r, i)
     request["preemptions"] += 1
     forget(w, i)
-    line_up(w, r, i, True)
+    line_up(w, r, i, in_front)
 
 
 @jit
@@ -171,10 +194,14 @@ def share_prompt(w: World, r: int, i: int, tokens: int) -> None:
     units = min(tokens // pool["unit_tokens"], known)
     first = request["units"]
     if units > first:
+        idle = idle_units(w.prefix, r)
         twice = enter(w.prefix, r, i, int(first), int(units))
+        idle -= idle_units(w.prefix, r)
         request["blocks"] -= (units - first) * pool["unit_blocks"]
         request["units"] = units
+        # Somebody else's copy is used and the own one given back; an idle copy is held from now on.
         give(w, r, int(twice * pool["unit_blocks"]))
+        take(w, r, int(idle * pool["unit_blocks"]), w.g[0]["now_s"])
 
 
 @jit
@@ -203,6 +230,31 @@ def send_next(w: World, now_s: float) -> None:
         g["next_head"] += 1
         g["in_progress"] += 1
         push_event(w, now_s + w.req[i]["arrival_s"], SEND, int(i))
+
+
+@jit
+def keep_place(w: World, r: int, i: int) -> None:
+    """Static batching: request ``i`` has ended and keeps its place and its blocks until its batch has."""
+    append(w, r, DECODING, i)
+    w.rep[r]["zombies"] += 1
+    w.rep[r]["context"] += w.req[i]["isl"] + w.req[i]["osl"] - 1
+
+
+@jit
+def empty_places(w: World, r: int) -> None:
+    """Static batching: those that have ended give back their blocks and places."""
+    replica = w.rep[r]
+    i = w.lists[r, DECODING, HEAD]
+    while i != NONE:
+        following = w.req[i]["after"]
+        if w.req[i]["state"] != DECODES:
+            remove(w, r, DECODING, i)
+            release(w, r, i)
+            replica["context"] -= w.req[i]["isl"] + w.req[i]["osl"] - 1
+        i = following
+    replica["zombies"] = 0
+    if w.lists[r, DECODING, COUNT] == 0:
+        replica["context"], replica["growth"] = 0.0, 0.0
 
 
 @jit
@@ -258,7 +310,8 @@ def pull(w: World, r: int, i: int, now_s: float) -> bool:
     """Admit the prefilled request ``i`` to decode replica ``r`` if there is room for its cache."""
     p = w.rep[r]["pool"]
     request = w.req[i]
-    held = w.lists[r, DECODING, COUNT] + w.lists[r, PREFILLING, COUNT] + w.lists[r, MOVING_IN, COUNT]
+    held = w.lists[r, DECODING, COUNT] + w.lists[r, PREFILLING, COUNT]
+    held += w.lists[r, MOVING_IN, COUNT] + w.lists[r, READY, COUNT]
     need = blocks_of(w, p, int(request["target"]))
     if held >= w.pool[p]["max_seqs"] or need > w.pool[p]["num_blocks"] - w.rep[r]["used"]:
         return False
@@ -287,7 +340,8 @@ def arrived(w: World, r: int, i: int, now_s: float) -> int:
     else:
         gap(w, int(p), now_s - request["last_s"], 1.0)
         request["made"] += 1
-    join(w, r, i)
+    request["last_s"] = now_s
+    join_soon(w, r, i)
     return int(home)
 
 

@@ -13,8 +13,10 @@ from tokenroof.serve.arrays import (
     DECODE,
     DECODING,
     DOWN,
+    EMERGES,
     ID_BITS,
     IDLE,
+    MOVING_IN,
     NONE,
     OFF,
     PREFILLING,
@@ -24,14 +26,16 @@ from tokenroof.serve.arrays import (
     STARTING,
     World,
 )
-from tokenroof.serve.events import INF, mark, set_end
+from tokenroof.serve.events import INF, mark, push_event, set_end
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import decode_need, release, steps_that_fit, take
-from tokenroof.serve.lists import COUNT, HEAD, TAIL, pop_key, remove
+from tokenroof.serve.lists import COUNT, HEAD, TAIL, append, pop_key, remove
 from tokenroof.serve.moves import (
+    MOVES,
     complete,
     fail,
-    join,
+    join_ready,
+    join_soon,
     leave_batch,
     line_up,
     share_prompt,
@@ -56,13 +60,14 @@ def begin(w: World, r: int, now_s: float) -> None:
         set_end(w, r, INF)
         return
     p = replica["pool"]
+    join_ready(w, r)
     if w.pool[p]["stage"] == DECODE_STAGE:
         pull_moved(w, r, now_s)
     plan(w, r, now_s)
     seqs = w.lists[r, DECODING, COUNT]
     if replica["chunks"] > 0:
         together = seqs if replica["with_decode"] else 0
-        taken_s = mixed_step_s(
+        taken_s, through_s = mixed_step_s(
             w,
             p,
             together,
@@ -73,6 +78,7 @@ def begin(w: World, r: int, now_s: float) -> None:
             replica["chunk_pairs"],
             replica["chunk_ends"],
         )
+        replica["prompts_end_s"] = now_s + through_s * replica["slow"]
         replica["kind"] = PROMPTS
         replica["steps"] = 1 if together else 0
     elif seqs > 0 and replica["with_decode"]:
@@ -134,10 +140,10 @@ def wake(w: World, r: int, i: int, now_s: float) -> None:
 
 
 @jit
-def _count_gaps(w: World, r: int, now_s: float) -> None:
+def _count_gaps(w: World, r: int, steps: int, now_s: float) -> None:
     """Gaps between tokens in the decode steps of the segment that ends now."""
     replica = w.rep[r]
-    p, steps = replica["pool"], replica["steps"]
+    p = replica["pool"]
     seqs = w.lists[r, DECODING, COUNT] - replica["zombies"]
     step_s = (now_s - replica["start_s"]) / steps
     if replica["decoded_s"] == replica["start_s"]:
@@ -165,11 +171,12 @@ def settle(w: World, r: int, now_s: float) -> None:
     _record(w, r, now_s)
     p, steps, kind = replica["pool"], replica["steps"], replica["kind"]
     seqs = w.lists[r, DECODING, COUNT]
+    replica["kind"], replica["steps"] = IDLE, 0
     if steps > 0:
         take(w, r, decode_need(w, r, steps), now_s)
         if kind == DECODE:
             visit_decode(w, p, seqs, replica["context"] / seqs, replica["growth"] / seqs, steps)
-        _count_gaps(w, r, now_s)
+        _count_gaps(w, r, steps, now_s)
         replica["done_steps"] += steps
         replica["context"] += replica["growth"] * steps
         replica["decoded_s"] = now_s
@@ -179,8 +186,6 @@ def settle(w: World, r: int, now_s: float) -> None:
         spread(w, p, PREFILL, replica["start_s"], now_s, float(replica["chunk_tokens"]))
         replica["prefill_tokens"] += replica["chunk_tokens"]
         _advance_prompts(w, r, now_s)
-    replica["kind"] = IDLE
-    replica["steps"] = 0
 
 
 @jit
@@ -208,12 +213,17 @@ def _advance_prompts(w: World, r: int, now_s: float) -> None:
             request["chunk"] = 0
             if request["past"] >= request["target"]:
                 remove(w, r, PREFILLING, i)
-                _prompt_done(w, r, i, now_s)
+                if w.pool[w.rep[r]["pool"]]["pp"] > 1 and w.rep[r]["prompts_end_s"] > now_s:
+                    request["state"] = MOVES
+                    append(w, r, MOVING_IN, i)
+                    push_event(w, w.rep[r]["prompts_end_s"], EMERGES, i)
+                else:
+                    prompt_done(w, r, i, now_s)
         i = following
 
 
 @jit
-def _prompt_done(w: World, r: int, i: int, now_s: float) -> None:
+def prompt_done(w: World, r: int, i: int, now_s: float) -> None:
     """The prefill of request ``i`` has ended, which yields a token."""
     request, replica = w.req[i], w.rep[r]
     share_prompt(w, r, i, int(request["isl"]))
@@ -233,7 +243,7 @@ def _prompt_done(w: World, r: int, i: int, now_s: float) -> None:
         release(w, r, i)
         complete(w, r, i, now_s)
     else:
-        join(w, r, i)
+        join_soon(w, r, i)
 
 
 @jit

@@ -13,9 +13,10 @@ from tokenroof.serve import kernel
 from tokenroof.serve.account import ALIVE, BUSY, ROWS, RUNNING, USED, WAITING, note
 from tokenroof.serve.arrays import World
 from tokenroof.serve.core import Setup
-from tokenroof.serve.moves import out_tokens
+from tokenroof.serve.jit import jit
+from tokenroof.serve.moves import COMPLETED, out_tokens
 from tokenroof.serve.prefix import tier_totals
-from tokenroof.serve.results import RequestLog, Run, State
+from tokenroof.serve.results import RequestLog, Run
 from tokenroof.serve.world import lane_counts, make_world
 from tokenroof.workload.core import Requests
 
@@ -49,7 +50,7 @@ class Progress:
     now_s : float
         Simulated time. [s]
     log : RequestLog
-        As it is now; columns are views that change as the run goes on.
+        As it is now.
     done : IntArray
         Rows of the requests that are over, in the order in which they ended.
     """
@@ -110,36 +111,51 @@ def _progress(world: World) -> Progress:
 
 
 def _log(world: World) -> RequestLog:
-    """Columns of the log: views of the records, which are as compact as a copy would be."""
+    """Columns of the log, apart from the rows that the kernel goes on writing."""
     rows = world.req
-    over = rows["state"] == State.COMPLETED
-    out = np.where(over, rows["osl"], 0)
-    for i in np.flatnonzero(~over & ~np.isnan(rows["first_s"])):
-        out[i] = out_tokens(world, int(i))
-    arrival_s = rows["arrival_s"]
-    unsent = rows["state"] == State.NOT_SENT
-    if unsent.any():
-        arrival_s = np.where(unsent, np.nan, arrival_s)
+    times = np.empty((5, rows.size))
+    counts = np.empty((13, rows.size), np.int32)
+    _columns(world, times, counts)
     return RequestLog(
-        arrival_s=arrival_s,
-        start_s=rows["start_s"],
-        first_s=rows["first_s"],
-        finish_s=rows["finish_s"],
-        transfer_s=rows["transfer_s"],
-        isl_tokens=rows["isl"],
-        osl_tokens=rows["osl"],
-        out_tokens=out,
-        cached_tokens=rows["cached"],
-        prefilled_tokens=rows["prefilled"],
-        state=rows["state"],
-        reason=rows["reason"],
-        replica=rows["prefiller"],
-        decode_replica=rows["replica"],
-        preemptions=rows["preemptions"],
-        retries=rows["retries"],
-        class_index=rows["class_index"],
-        session=rows["session"],
+        **{name: times[at] for at, name in enumerate(_TIMES)},
+        **{name: counts[at] for at, name in enumerate(_COUNTS)},
     )
+
+
+_TIMES = ("arrival_s", "start_s", "first_s", "finish_s", "transfer_s")
+_COUNTS = (
+    "isl_tokens",
+    "osl_tokens",
+    "out_tokens",
+    "cached_tokens",
+    "prefilled_tokens",
+    "state",
+    "reason",
+    "replica",
+    "decode_replica",
+    "preemptions",
+    "retries",
+    "class_index",
+    "session",
+)
+
+
+@jit
+def _columns(w: World, times: FloatArray, counts: npt.NDArray[np.int32]) -> None:
+    """Rows to columns in one pass."""
+    for i in range(w.req.size):
+        row = w.req[i]
+        state = row["state"]
+        times[0, i] = row["arrival_s"] if state != 0 else np.nan
+        times[1, i], times[2, i] = row["start_s"], row["first_s"]
+        times[3, i], times[4, i] = row["finish_s"], row["transfer_s"]
+        counts[0, i], counts[1, i] = row["isl"], row["osl"]
+        counts[2, i] = row["osl"] if state == COMPLETED else out_tokens(w, i)
+        counts[3, i], counts[4, i] = row["cached"], row["prefilled"]
+        counts[5, i], counts[6, i] = state, row["reason"]
+        counts[7, i], counts[8, i] = row["prefiller"], row["replica"]
+        counts[9, i], counts[10, i] = row["preemptions"], row["retries"]
+        counts[11, i], counts[12, i] = row["class_index"], row["session"]
 
 
 def _run(

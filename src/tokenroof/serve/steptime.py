@@ -23,6 +23,10 @@ FEATURES = (
     "image_tokens",
 )
 
+CONTEXT_SHIFT = 6
+MOST_GUESSES = 1 << 12
+"""The knot below every 64th context is looked up, up to a context of 262,144."""
+
 
 @jit
 def _knot(w: World, at: int, count: int, value: float) -> int:
@@ -35,6 +39,29 @@ def _knot(w: World, at: int, count: int, value: float) -> int:
         else:
             high = middle
     return low
+
+
+@jit
+def _near_knot(w: World, at: int, count: int, value: float) -> int:
+    """The same, for values that lie near the start."""
+    knot = 0
+    while knot < count - 2 and w.knots[at + knot + 1] <= value:
+        knot += 1
+    return knot
+
+
+@jit
+def _context_knot(w: World, p: int, context: float) -> int:
+    """The same, for contexts of decode attention."""
+    pool = w.pool[p]
+    at, count = pool["contexts_at"], pool["contexts"]
+    block = int(context) >> CONTEXT_SHIFT
+    if block >= pool["guesses"]:
+        return _knot(w, at, count, context)
+    knot = w.knots[pool["guess_at"] + block]
+    while knot < count - 2 and w.knots[at + knot + 1] <= context:
+        knot += 1
+    return knot
 
 
 @jit
@@ -105,9 +132,9 @@ def prefill_attention_s(
     unlike = max(1.0, (pairs / chunks) / alike)
     at_c, at_n, at_p = pool["chunk_knots_at"], pool["new_knots_at"], pool["past_knots_at"]
     height, width = pool["new_knots"], pool["past_knots"]
-    level = _knot(w, at_c, pool["chunk_knots"], count)
+    level = _near_knot(w, at_c, pool["chunk_knots"], count)
     line = _knot(w, at_n, height, new)
-    column = _knot(w, at_p, width, old)
+    column = _near_knot(w, at_p, width, old)
     up = (count - w.knots[at_c + level]) / (w.knots[at_c + level + 1] - w.knots[at_c + level])
     down = (new - w.knots[at_n + line]) / (w.knots[at_n + line + 1] - w.knots[at_n + line])
     right = (old - w.knots[at_p + column]) / (w.knots[at_p + column + 1] - w.knots[at_p + column])
@@ -134,7 +161,7 @@ def attention_s(w: World, p: int, seqs: int, context: float, weight: float) -> f
         return 0.0
     pool = w.pool[p]
     at_k, columns = pool["contexts_at"], pool["contexts"]
-    knot = _knot(w, at_k, columns, context)
+    knot = _context_knot(w, p, context)
     left = w.knots[at_k + knot]
     share = (context - left) / (w.knots[at_k + knot + 1] - left)
     at = pool["decode_at"] + seqs * columns + knot
@@ -160,37 +187,36 @@ def mixed_step_s(
     past: float,
     pairs: float,
     ends: int,
-) -> float:
-    """A step with prompts in it, over all micro-batches; ``context`` is the sum over ``seqs`` sequences.
+) -> tuple[float, float]:
+    """A step with prompts in it: how long until the next can begin, and until its prompts are through.
 
-    With pipeline stages the prompts are spread over as many micro-batches as there are prompts, and all
-    wait for the longest: that is the bubble.
+    ``context`` is the sum over ``seqs`` decoding sequences; the rest are sums over ``chunks`` prompts. With
+    pipeline stages, sequences and prompts are spread over micro-batches. Each stage works on one after
+    the other, so a round takes the mean of their times over as many as there are stages, and no less
+    than a sequence needs to come round; a prompt is through when its micro-batch has passed all stages.
     """
-    ways = max(slots(w, p, seqs), slots(w, p, chunks))
-    if ways == 1:
-        total = lanes_s(w, p, seqs, chunks, tokens, past, ends, seqs, 1.0)
+    stages = w.pool[p]["pp"]
+    if stages == 1:
+        total = w.pool[p]["overhead_s"] + lanes_s(w, p, seqs, chunks, tokens, past, ends, seqs, 1.0)
         mean = context / seqs if seqs else 0.0
         total += attention_s(w, p, -(-seqs // w.pool[p]["dp"]), mean, 1.0)
-        return w.pool[p]["overhead_s"] + total + prefill_attention_s(w, p, chunks, tokens, past, pairs, 1.0)
-    part_seqs, part = -(-seqs // ways), -(-chunks // slots(w, p, chunks))
-    share = part / chunks
-    weight = float(slots(w, p, chunks))
-    ends_part = min(part, -(-ends * part // chunks))
-    total = lanes_s(
-        w,
-        p,
-        part_seqs,
-        part,
-        math.ceil(tokens * share - 1e-9),
-        past * share,
-        ends_part,
-        part_seqs,
-        weight,
-    )
-    mean = context / seqs if seqs else 0.0
-    total += attention_s(w, p, -(-part_seqs // w.pool[p]["dp"]), mean, weight)
-    total += prefill_attention_s(w, p, part, tokens * share, past * share, pairs * share, weight)
-    return w.pool[p]["overhead_s"] + total
+        total += prefill_attention_s(w, p, chunks, tokens, past, pairs, 1.0)
+        return total, total
+    own = slots(w, p, chunks)
+    decoding = slots(w, p, seqs) if seqs else 0
+    some, part = -(-seqs // max(1, decoding)), -(-chunks // own)
+    mean, share = (context / seqs if seqs else 0.0), part / chunks
+    rank, weight = -(-some // w.pool[p]["dp"]), float(own)
+    new = math.ceil(tokens * share - 1e-9)
+    with_s = w.pool[p]["overhead_s"] + attention_s(w, p, rank, mean, weight)
+    with_s += lanes_s(w, p, some, part, new, past * share, min(part, -(-ends * part // chunks)), some, weight)
+    with_s += prefill_attention_s(w, p, part, tokens * share, past * share, pairs * share, weight)
+    if seqs == 0:
+        return weight * with_s / stages, with_s
+    others = float(max(0, decoding - own))
+    without_s = w.pool[p]["overhead_s"] + attention_s(w, p, rank, mean, others)
+    without_s += lanes_s(w, p, some, 0, 0.0, 0.0, 0, some, others)
+    return max(without_s, (weight * with_s + others * without_s) / stages), with_s
 
 
 @jit
@@ -229,7 +255,7 @@ def decode_steps(
     base, floor_s = w.base[p, seqs], w.floor[p, seqs]
     at_t = pool["decode_at"] + w.row[p, seqs] * columns
     done, total, here = 0, 0.0, context
-    knot = _knot(w, at_k, columns, here)
+    knot = _context_knot(w, p, here)
     while done < steps:
         left, end = w.knots[at_k + knot], w.knots[at_k + knot + 1]
         rise = (w.table[at_t + knot + 1] - w.table[at_t + knot]) / (end - left)
@@ -284,7 +310,7 @@ def visit_decode(w: World, p: int, seqs: int, context: float, growth: float, ste
     at_t = pool["decode_at"] + w.row[p, seqs] * columns
     ways = float(slots(w, p, seqs))
     done, here = 0, context
-    knot = _knot(w, at_k, columns, here)
+    knot = _context_knot(w, p, here)
     while done < steps:
         left, end = w.knots[at_k + knot], w.knots[at_k + knot + 1]
         count = steps - done

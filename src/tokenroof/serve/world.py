@@ -27,10 +27,11 @@ from tokenroof.serve.arrays import (
     World,
 )
 from tokenroof.serve.core import PoolSetup, Setup, Stage
+from tokenroof.serve.jit import jit
 from tokenroof.serve.prefix import make_prefix
 from tokenroof.serve.results import SEGMENT
 from tokenroof.serve.speculation import steps_of
-from tokenroof.serve.steptime import FEATURES
+from tokenroof.serve.steptime import CONTEXT_SHIFT, FEATURES, MOST_GUESSES
 from tokenroof.workload.core import Requests
 
 FloatArray = npt.NDArray[np.float64]
@@ -213,6 +214,10 @@ def _lay_out(record: Any, pool: PoolSetup, rows: _Rows) -> None:
         )
     record["decode_at"], record["contexts"] = start + layout.decode_offset, layout.decode_columns
     record["contexts_at"] = rows.knots_at(table.contexts)
+    blocks = np.arange(min(MOST_GUESSES, int(table.contexts[-1]) >> CONTEXT_SHIFT)) << CONTEXT_SHIFT
+    record["guesses"] = blocks.size
+    below = np.searchsorted(table.contexts, blocks, side="right") - 1
+    record["guess_at"] = rows.knots_at(np.clip(below, 0, table.contexts.size - 2))
     record["prefill_at"] = start + layout.prefill_offset
     for name, knots in (("chunk", table.chunks), ("new", table.new), ("past", table.past)):
         record[f"{name}_knots"], record[f"{name}_knots_at"] = knots.size, rows.knots_at(knots)
@@ -272,19 +277,50 @@ def _padded(lines: list[FloatArray] | list[IntArray]) -> Any:
 
 
 def _requests(requests: Requests, steps: IntArray) -> npt.NDArray[np.void]:
-    rows = np.zeros(len(requests), REQUEST)
-    rows["arrival_s"] = requests.arrival_s
-    for name in ("start_s", "first_s", "finish_s", "transfer_s"):
-        rows[name] = np.nan
-    rows["isl"] = rows["target"] = requests.isl_tokens
-    rows["osl"], rows["steps"] = requests.osl_tokens, steps
-    for name in ("before", "after", "follower", "replica", "home", "prefiller"):
-        rows[name] = NONE
-    later = np.flatnonzero(requests.follows != NONE)
-    rows["follower"][requests.follows[later]] = later
-    rows["class_index"], rows["session"] = requests.class_index, requests.session
-    rows["level"] = np.array([kind.priority for kind in requests.classes])[requests.class_index]
+    rows = np.empty(len(requests), REQUEST)
+    levels = np.array([kind.priority for kind in requests.classes], dtype=np.int64)
+    columns = (
+        requests.arrival_s,
+        requests.isl_tokens,
+        requests.osl_tokens,
+        requests.follows,
+        requests.session,
+        requests.class_index,
+    )
+    _fill_requests(rows, *columns, steps, levels)
     return rows
+
+
+@jit
+def _fill_requests(
+    rows: Any,
+    arrival_s: FloatArray,
+    isl: IntArray,
+    osl: IntArray,
+    follows: IntArray,
+    session: IntArray,
+    class_index: IntArray,
+    steps: IntArray,
+    levels: IntArray,
+) -> None:
+    """All fields of all rows in one pass: they are many, and lie side by side."""
+    for i in range(rows.size):
+        row = rows[i]
+        row["arrival_s"] = arrival_s[i]
+        row["start_s"] = row["first_s"] = row["finish_s"] = row["transfer_s"] = np.nan
+        row["last_s"] = 0.0
+        row["join_step"] = row["prefilled"] = 0
+        row["isl"] = row["target"] = isl[i]
+        row["osl"], row["steps"] = osl[i], steps[i]
+        row["made"] = row["past"] = row["chunk"] = row["cached"] = row["blocks"] = row["units"] = 0
+        row["before"] = row["after"] = row["follower"] = row["replica"] = row["home"] = NONE
+        row["prefiller"] = NONE
+        row["level"], row["class_index"] = levels[class_index[i]], class_index[i]
+        row["session"] = session[i]
+        row["preemptions"] = row["retries"] = row["reason"] = row["state"] = 0
+    for i in range(rows.size):
+        if follows[i] >= 0:
+            rows[follows[i]]["follower"] = i
 
 
 def _replicas(setup: Setup, totals: list[int]) -> npt.NDArray[np.void]:

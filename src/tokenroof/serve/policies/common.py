@@ -11,6 +11,7 @@ from tokenroof.serve.arrays import (
     MOVING_IN,
     NONE,
     PREFILLING,
+    READY,
     World,
 )
 from tokenroof.serve.events import push_event
@@ -37,7 +38,8 @@ def next_waiting(w: World, r: int) -> int:
 @jit
 def held_seqs(w: World, r: int) -> int:
     """Sequences that take a place: in prefill, in decode, on their way in."""
-    return int(w.lists[r, PREFILLING, COUNT] + w.lists[r, DECODING, COUNT] + w.lists[r, MOVING_IN, COUNT])
+    inside = w.lists[r, PREFILLING, COUNT] + w.lists[r, DECODING, COUNT]
+    return int(inside + w.lists[r, MOVING_IN, COUNT] + w.lists[r, READY, COUNT])
 
 
 @jit
@@ -164,6 +166,6 @@ def make_room(w: World, r: int, need: int) -> bool:
         i = victim(w, r)
         if i == NONE:
             break
-        preempt(w, r, i)
+        preempt(w, r, i, True)
         some = True
     return some

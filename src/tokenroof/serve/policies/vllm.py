@@ -128,4 +128,4 @@ def make_one_wait(w: World, r: int, i: int) -> None:
         replica["chunk_pairs"] -= from_step * (float(past) + 0.5 * (from_step + 1.0))
         if past + from_step >= w.req[i]["target"]:
             replica["chunk_ends"] -= 1
-    preempt(w, r, i)
+    preempt(w, r, i, True)
