@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +38,11 @@ from tokenroof.deploy.simulated.offload import Host, Offload, Remote, Ssd
 from tokenroof.deploy.simulated.pools import PoolOptions
 from tokenroof.errors import InputError
 from tokenroof.serve.core import Autoscaler, Fleet, Incident, Router
+from tokenroof.serve.routers.least_loaded import LeastLoaded
+from tokenroof.serve.routers.power_of_two import PowerOfTwo
+from tokenroof.serve.routers.prefix_affinity import PrefixAffinity
+from tokenroof.serve.routers.round_robin import RoundRobin
+from tokenroof.serve.routers.session_affinity import SessionAffinity
 from tokenroof.workload.core import Requests, RequestShape
 
 _TIERS: dict[str, Callable[..., Offload]] = {"host": Host, "ssd": Ssd, "remote": Remote}
@@ -166,20 +170,18 @@ def drafting_of(said: SpeculationSection, catalog: Catalog) -> Drafting:
             return KnownDraft(draft_tokens=tokens, acceptance_fraction=accepted, draft_step_s=said.draft_step)
 
 
-_ROUTERS = {
-    "round-robin": ("round_robin", "RoundRobin"),
-    "least-loaded": ("least_loaded", "LeastLoaded"),
-    "power-of-two": ("power_of_two", "PowerOfTwo"),
-    "prefix-affinity": ("prefix_affinity", "PrefixAffinity"),
-    "session-affinity": ("session_affinity", "SessionAffinity"),
+_ROUTERS: dict[str, Callable[[], Router]] = {
+    "round-robin": RoundRobin,
+    "least-loaded": LeastLoaded,
+    "power-of-two": PowerOfTwo,
+    "prefix-affinity": PrefixAffinity,
+    "session-affinity": SessionAffinity,
 }
 
 
 def router_of(name: str) -> Router:
     """A routing rule by name."""
-    module, kind = _ROUTERS[name]
-    made: Router = getattr(importlib.import_module(f"tokenroof.serve.routers.{module}"), kind)()
-    return made
+    return _ROUTERS[name]()
 
 
 def fleet_of(said: FleetSection, pools: Sequence[Pool]) -> Fleet:

@@ -33,33 +33,31 @@ def watching(label: str, *, enabled: bool) -> Iterator[Watch | None]:
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("requests, {task.fields[now]} simulated, {task.fields[speed]}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} requests, {task.fields[now]} simulated,"),
+        TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
     bar = Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
     began = time.monotonic()
-    task = bar.add_task(label, total=None, now="0 s", speed="")
+    task = bar.add_task(label, total=1, now="0 s", speed="")
+    first: list[tuple[float, int]] = []
 
     def watch(progress: Progress) -> None:
-        spent = time.monotonic() - began
-        if spent < QUIET_S:
-            return
-        if not bar.live.is_started:
+        at = time.monotonic()
+        if not first:
+            first.append((at, progress.ended))
+        since, before = first[0]
+        speed = f"{(progress.ended - before) / (at - since):,.0f}/s" if at > since else ""
+        now = simulated_text(progress.now_s)
+        bar.update(task, total=progress.requests, completed=progress.ended, now=now, speed=speed)
+        if at - began > QUIET_S and not bar.live.is_started:
             bar.start()
-        bar.update(
-            task,
-            total=progress.requests,
-            completed=progress.ended,
-            now=simulated_text(progress.now_s),
-            speed=f"{progress.ended / spent:,.0f} requests/s",
-        )
 
     try:
         yield watch
