@@ -243,7 +243,7 @@ TIERS = st.builds(
     store=st.lists(st.builds(tier, units=st.sampled_from([4, 1, 9]), shared=st.just(True)), max_size=1),
     seed=st.integers(0, 2**32),
 )
-@settings(max_examples=70)
+@settings(max_examples=50)
 def test_equals_ordered_dictionaries(paths, tiers, store, seed):
     levels = (*tiers, *store)
     rng = np.random.default_rng(seed)
