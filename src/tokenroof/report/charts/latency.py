@@ -123,6 +123,11 @@ def _marks(curve: Curve) -> list[dict[str, Any]]:
     return found
 
 
+def _within(curve: Curve, seconds: float) -> float:
+    """Part of the requests that took at most so long."""
+    return float(np.searchsorted(curve.seconds, seconds, side="right")) / curve.seconds.size
+
+
 def _domain(curves: Sequence[Curve]) -> tuple[float, float]:
     """Ends of the axis: where the curves are, and the limits; at least a factor of three apart."""
     limits = [curve.limit_s for curve in curves if curve.limit_s is not None]
@@ -156,7 +161,12 @@ def _panel(title: str, curves: Sequence[Curve], names: Sequence[str], *, first: 
     )
     layers: list[alt.Chart] = []
     limits = [
-        {"name": curve.name, "s": curve.limit_s, "text": f"limit {human(curve.limit_s, 's')}"}
+        {
+            "name": curve.name,
+            "s": curve.limit_s,
+            "text": f"limit {human(curve.limit_s, 's')}",
+            "share": 0.7 if _within(curve, curve.limit_s) < 0.3 else 0.04,  # where the curve is not
+        }
         for curve in curves
         if curve.limit_s is not None
     ]
@@ -191,7 +201,7 @@ def _texts(marks: list[dict[str, Any]], limits: list[dict[str, Any]], x: alt.X, 
     """Numbers at the dots of a lone curve, below and right of it, and at the line of the limit."""
     texts = [(marks, theme.INK, 7, 8)]
     if limits:
-        texts.append(([{**limit, "share": 0.04} for limit in limits], theme.FAINT_INK, 5, 0))
+        texts.append((limits, theme.FAINT_INK, 5, 0))
     layers = []
     for rows, colour, dx, dy in texts:
         for halo in (True, False):  # a rim of paper first, so that a line behind does not cross the text
