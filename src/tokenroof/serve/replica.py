@@ -24,6 +24,7 @@ from tokenroof.serve.arrays import (
     SGLANG,
     SPARE,
     STARTING,
+    STATIC,
     World,
 )
 from tokenroof.serve.events import INF, mark, push_event, set_end
@@ -31,11 +32,14 @@ from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import decode_need, release, steps_that_fit, take
 from tokenroof.serve.lists import COUNT, HEAD, TAIL, append, pop_key, remove
 from tokenroof.serve.moves import (
+    DECODES,
     MOVES,
     complete,
+    empty_places,
     fail,
     join_ready,
     join_soon,
+    keep_place,
     leave_batch,
     line_up,
     share_prompt,
@@ -63,7 +67,7 @@ def begin(w: World, r: int, now_s: float) -> None:
     join_ready(w, r)
     if w.pool[p]["stage"] == DECODE_STAGE:
         pull_moved(w, r, now_s)
-    plan(w, r, now_s)
+    limit = plan(w, r, now_s)
     seqs = w.lists[r, DECODING, COUNT]
     if replica["chunks"] > 0:
         together = seqs if replica["with_decode"] else 0
@@ -73,7 +77,7 @@ def begin(w: World, r: int, now_s: float) -> None:
             together,
             replica["context"] if together else 0.0,
             replica["chunks"],
-            float(replica["chunk_tokens"]),
+            float(replica["chunk_tokens"] + replica["padding"]),
             replica["chunk_past"],
             replica["chunk_pairs"],
             replica["chunk_ends"],
@@ -83,9 +87,9 @@ def begin(w: World, r: int, now_s: float) -> None:
         replica["steps"] = 1 if together else 0
     elif seqs > 0 and replica["with_decode"]:
         most = (w.finish[r, 0] >> ID_BITS) - replica["done_steps"]
-        most = max(1, steps_that_fit(w, r, most))
-        if w.g[0]["crawl"] or (w.pool[p]["policy"] == SGLANG and replica["waiting"] > 0):
+        if w.g[0]["crawl"]:
             most = 1
+        most = max(1, steps_that_fit(w, r, min(most, limit)))
         steps, taken_s = decode_steps(
             w, p, seqs, replica["context"] / seqs, replica["growth"] / seqs, most, INF
         )
@@ -134,8 +138,9 @@ def wake(w: World, r: int, i: int, now_s: float) -> None:
     for before in range(level):
         if w.lists[r, before, COUNT] > 0:
             alone = False
-    # Whoever stands behind somebody that could not be taken cannot be taken either.
-    if alone and held_seqs(w, r) < w.pool[replica["pool"]]["max_seqs"]:
+    # Whoever stands behind somebody that could not be taken cannot be taken either. SGLang takes note.
+    pool = w.pool[replica["pool"]]
+    if alone and (held_seqs(w, r) < pool["max_seqs"] or pool["policy"] == SGLANG):
         interrupt(w, r, now_s)
 
 
@@ -154,8 +159,9 @@ def _count_gaps(w: World, r: int, steps: int, now_s: float) -> None:
     i = w.lists[r, DECODING, TAIL]
     joined = 0
     while i != NONE and w.req[i]["join_step"] == replica["done_steps"]:
-        gap(w, p, first_s - w.req[i]["last_s"], 1.0)
-        joined += 1
+        if w.req[i]["state"] == DECODES:
+            gap(w, p, first_s - w.req[i]["last_s"], 1.0)
+            joined += 1
         i = w.req[i]["before"]
     if seqs > joined:
         gap(w, p, first_s - replica["decoded_s"], float(seqs - joined))
@@ -186,6 +192,8 @@ def settle(w: World, r: int, now_s: float) -> None:
         spread(w, p, PREFILL, replica["start_s"], now_s, float(replica["chunk_tokens"]))
         replica["prefill_tokens"] += replica["chunk_tokens"]
         _advance_prompts(w, r, now_s)
+    if replica["zombies"] > 0 and replica["zombies"] == held_seqs(w, r):
+        empty_places(w, r)
 
 
 @jit
@@ -197,8 +205,17 @@ def _finish(w: World, r: int, now_s: float) -> None:
         replica["finishing"] = pop_key(w.finish[r], replica["finishing"], 0)
         leave_batch(w, r, i)
         share_prompt(w, r, i, int(w.req[i]["isl"] + w.req[i]["osl"] - 1))
+        _leave(w, r, i, now_s)
+
+
+@jit
+def _leave(w: World, r: int, i: int, now_s: float) -> None:
+    """Request ``i``, which is in no list, has its last token; in a static batch its place is not free yet."""
+    if w.pool[w.rep[r]["pool"]]["policy"] == STATIC:
+        keep_place(w, r, i)
+    else:
         release(w, r, i)
-        complete(w, r, i, now_s)
+    complete(w, r, i, now_s)
 
 
 @jit
@@ -240,8 +257,7 @@ def prompt_done(w: World, r: int, i: int, now_s: float) -> None:
         request["first_s"] = now_s
     request["last_s"] = now_s
     if request["made"] >= request["steps"]:
-        release(w, r, i)
-        complete(w, r, i, now_s)
+        _leave(w, r, i, now_s)
     else:
         join_soon(w, r, i)
 

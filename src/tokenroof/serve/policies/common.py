@@ -12,15 +12,24 @@ from tokenroof.serve.arrays import (
     NONE,
     PREFILLING,
     READY,
+    STATIC,
+    TRTLLM,
     World,
 )
 from tokenroof.serve.events import push_event
 from tokenroof.serve.jit import jit
-from tokenroof.serve.kv import available, blocks_of, take
+from tokenroof.serve.kv import available, blocks_of, cached_tokens, decode_need, take
 from tokenroof.serve.lists import COUNT, HEAD, TAIL, append
-from tokenroof.serve.moves import LOADS, PREFILLS, leave_line, preempt, pull
+from tokenroof.serve.moves import DECODES, LOADS, MOVES, PREFILLS, leave_line, preempt, pull
 from tokenroof.serve.prefix import hold, load, load_s, match, match_below
 from tokenroof.serve.steptime import prompt_s
+from tokenroof.serve.tiers import IDLE
+
+NO_LIMIT = 1 << 40
+"""Decode steps: until something happens."""
+
+ANY_LENGTH = 1 << 40
+"""Tokens of a prompt in a step: all."""
 
 
 @jit
@@ -45,9 +54,16 @@ def held_seqs(w: World, r: int) -> int:
 @jit
 def pull_moved(w: World, r: int, now_s: float) -> None:
     """Decode replicas: admit prefilled requests from the front of the line while there is room."""
+    pool = w.pool[w.rep[r]["pool"]]
+    if pool["policy"] == STATIC and w.lists[r, DECODING, COUNT] > 0:
+        return
     while True:
         i = next_waiting(w, r)
-        if i == NONE or w.req[i]["home"] == NONE or not pull(w, r, i, now_s):
+        if i == NONE or w.req[i]["home"] == NONE:
+            return
+        if pool["policy"] == TRTLLM and pool["reserve"] and not room_to_the_end(w, r, i, 0):
+            return
+        if not pull(w, r, i, now_s):
             return
 
 
@@ -56,29 +72,90 @@ def clear_chunks(w: World, r: int) -> None:
     """Begin to plan a step."""
     replica = w.rep[r]
     replica["chunks"], replica["chunk_tokens"], replica["chunk_ends"] = 0, 0, 0
-    replica["chunk_past"], replica["chunk_pairs"] = 0.0, 0.0
+    replica["chunk_past"], replica["chunk_pairs"], replica["padding"] = 0.0, 0.0, 0
     replica["with_decode"] = 1
 
 
 @jit
-def room_for(w: World, r: int, i: int, past: int, tokens: int, units: int, reserve: int) -> bool:
-    """Whether blocks for ``tokens`` more tokens of request ``i`` are available beside ``reserve``."""
+def new_blocks(w: World, r: int, i: int, tokens: int, units: int) -> int:
+    """Blocks that waiting request ``i`` takes to have ``tokens`` tokens cached, ``units`` units found.
+
+    Units that others hold cost nothing, idle ones are no longer available to anybody.
+    """
     p = w.rep[r]["pool"]
-    need = blocks_of(w, p, past + tokens) - w.req[i]["blocks"] - units * w.pool[p]["unit_blocks"]
-    return bool(need <= available(w, r) - reserve)
+    shared = units - idle_among(w, r, i, units)
+    return int(blocks_of(w, p, tokens) - shared * w.pool[p]["unit_blocks"])
+
+
+@jit
+def idle_among(w: World, r: int, i: int, units: int) -> int:
+    """How many of the first ``units`` of request ``i``, all in HBM, nobody holds."""
+    count = 0
+    at = w.prefix.start[i] if units > 0 else 0
+    for unit in range(units):
+        if w.prefix.unit[r, w.prefix.ids[at + unit] + 1]["users"] == IDLE:
+            count += 1
+    return count
+
+
+@jit
+def more_blocks(w: World, r: int, i: int, tokens: int) -> int:
+    """Blocks that request ``i``, in prefill, takes for ``tokens`` more tokens."""
+    p = w.rep[r]["pool"]
+    request = w.req[i]
+    held = request["blocks"] + request["units"] * w.pool[p]["unit_blocks"]
+    return int(max(0, blocks_of(w, p, request["past"] + tokens) - held))
+
+
+@jit
+def hold_blocks(w: World, r: int, i: int, tokens: int, now_s: float) -> None:
+    """Request ``i``, in prefill, holds the blocks of ``tokens`` more tokens from now on."""
+    need = more_blocks(w, r, i, tokens)
+    if need > 0:
+        take(w, r, need, now_s)
+        w.req[i]["blocks"] += need
+
+
+@jit
+def whole_tokens(w: World, i: int) -> int:
+    """Tokens of request ``i`` that are cached at its end: the last one never is."""
+    return int(w.req[i]["isl"] + w.req[i]["osl"] - 1)
+
+
+@jit
+def owed(w: World, r: int) -> int:
+    """Blocks that all those who hold a place still take until their ends."""
+    p, done = w.rep[r]["pool"], w.rep[r]["done_steps"]
+    total = 0
+    for which in range(PREFILLING, READY + 1):
+        i = w.lists[r, which, HEAD]
+        while i != NONE:
+            state = w.req[i]["state"]
+            if state == DECODES:
+                has = blocks_of(w, p, cached_tokens(w, r, i, done))
+            elif state == MOVES:
+                has = blocks_of(w, p, int(w.req[i]["target"]))
+            else:
+                has = int(w.req[i]["blocks"] + w.req[i]["units"] * w.pool[p]["unit_blocks"])
+            total += max(0, blocks_of(w, p, whole_tokens(w, i)) - has)
+            i = w.req[i]["after"]
+    return total
+
+
+@jit
+def room_to_the_end(w: World, r: int, i: int, units: int) -> bool:
+    """Whether waiting request ``i`` and all who hold a place can run to their ends without losing blocks."""
+    need = new_blocks(w, r, i, whole_tokens(w, i), units)
+    room = available(w, r)
+    return bool(need <= room and need + owed(w, r) <= room)
 
 
 @jit
 def add_chunk(w: World, r: int, i: int, tokens: int, now_s: float) -> None:
     """The next step computes ``tokens`` more tokens of prompt ``i``; room has been made sure of."""
     replica, request = w.rep[r], w.req[i]
-    p = replica["pool"]
     past = request["past"]
-    need = blocks_of(w, p, past + tokens)
-    need -= request["blocks"] + request["units"] * w.pool[p]["unit_blocks"]
-    if need > 0:
-        take(w, r, int(need), now_s)
-        request["blocks"] += need
+    hold_blocks(w, r, i, tokens, now_s)
     request["chunk"] = tokens
     replica["chunks"] += 1
     replica["chunk_tokens"] += tokens
@@ -153,19 +230,55 @@ def _worth_loading(w: World, r: int, i: int, units: int, now_s: float) -> int:
 
 @jit
 def victim(w: World, r: int) -> int:
-    """The request that was taken last, prompts in prefill before sequences that decode; or ``NONE``."""
-    i = w.lists[r, PREFILLING, TAIL]
-    return int(i if i != NONE else w.lists[r, DECODING, TAIL])
+    """Whoever gives way first: of the least urgent, the one that was sent last; or ``NONE``.
+
+    Places are given in this order within a priority, so it is also the one that was taken last.
+    """
+    found = NONE
+    for which in range(PREFILLING, DECODING + 1):
+        i = w.lists[r, which, TAIL]
+        while i != NONE:
+            if found == NONE or gives_way(w, i, found):
+                found = int(i)
+            i = w.req[i]["before"]
+    return found
 
 
 @jit
-def make_room(w: World, r: int, need: int) -> bool:
-    """Preempt from the back until ``need`` blocks are available. Returns whether anybody was."""
+def gives_way(w: World, i: int, other: int) -> bool:
+    """Whether request ``i`` gives way before ``other`` does."""
+    one, two = w.req[i], w.req[other]
+    if one["level"] != two["level"]:
+        return bool(one["level"] > two["level"])
+    if one["arrival_s"] != two["arrival_s"]:
+        return bool(one["arrival_s"] > two["arrival_s"])
+    return bool(i > other)
+
+
+@jit
+def make_room(w: World, r: int) -> bool:
+    """Preempt until the next decode step finds its blocks. Returns whether anybody was."""
     some = False
-    while available(w, r) < need and held_seqs(w, r) > 1:
+    while decode_need(w, r, 1) > available(w, r):
         i = victim(w, r)
         if i == NONE:
             break
         preempt(w, r, i, True)
         some = True
     return some
+
+
+@jit
+def chunk_of(w: World, r: int, left: int, budget: int, unit: int) -> int:
+    """Tokens of a prompt in the next step when ``left`` are missing and ``budget`` may be taken.
+
+    Chunks that do not end the prompt are multiples of ``unit``.
+    """
+    pool = w.pool[w.rep[r]["pool"]]
+    tokens = int(min(left, pool["chunk_cap"]))
+    if tokens <= budget:
+        return tokens
+    if pool["chunked"]:
+        return int(max(0, budget - budget % unit))
+    # Longer than any step may be: it has one of its own.
+    return tokens if tokens > pool["budget"] and w.rep[r]["chunks"] == 0 else 0

@@ -3,7 +3,12 @@
 The rule of ``vllm/v1/core/sched/scheduler.py``: decoding sequences take their tokens from the budget;
 then prompts in progress, then waiting ones, each as large a chunk as is left. When a running request
 finds no block, the one that was taken last gives back its own and waits in front; in such a step
-nobody new is taken.
+nobody new is taken. Requests of other priorities are served as by ``--scheduling-policy priority``: the
+most urgent first, and the least urgent gives way first.
+
+One thing is simpler than there: vLLM goes through running requests in the order in which they were taken,
+so that prompts that ``long_prefill_token_threshold`` splits can leave nothing of the budget to sequences
+that were taken after them. Here sequences that decode come first always.
 """
 
 from __future__ import annotations
@@ -13,18 +18,22 @@ from dataclasses import dataclass
 from tokenroof.errors import InputError
 from tokenroof.serve.arrays import DECODING, NONE, PREFILLING, VLLM, World
 from tokenroof.serve.jit import jit
-from tokenroof.serve.kv import decode_need
+from tokenroof.serve.kv import available, decode_need
 from tokenroof.serve.lists import COUNT, HEAD
-from tokenroof.serve.moves import preempt
+from tokenroof.serve.moves import PREFILLS, preempt
 from tokenroof.serve.policies.common import (
+    ANY_LENGTH,
+    NO_LIMIT,
     add_chunk,
     admit,
+    chunk_of,
     clear_chunks,
     held_seqs,
     make_room,
+    more_blocks,
+    new_blocks,
     next_waiting,
     prefix_units,
-    room_for,
     victim,
 )
 
@@ -43,12 +52,15 @@ class Vllm:
         Most tokens of one prompt in a step; 0: as many as the budget has left.
     enable_chunked_prefill : bool
         A prompt may be split over steps.
+    scheduler_reserve_full_isl : bool
+        A request is taken only when blocks for all its tokens are free, not just for its first chunk.
     """
 
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 8192
     long_prefill_token_threshold: int = 0
     enable_chunked_prefill: bool = True
+    scheduler_reserve_full_isl: bool = True
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_num_batched_tokens"):
@@ -61,71 +73,77 @@ class Vllm:
 
     def settings(self) -> dict[str, float]:
         """See ``serve.core.Scheduler``."""
+        whole = self.max_num_batched_tokens if self.enable_chunked_prefill else ANY_LENGTH
         return {
             "policy": VLLM,
             "max_seqs": self.max_num_seqs,
             "budget": self.max_num_batched_tokens,
-            "chunk_cap": self.long_prefill_token_threshold or self.max_num_batched_tokens,
+            "chunk_cap": self.long_prefill_token_threshold or whole,
             "chunked": self.enable_chunked_prefill,
+            "reserve": self.scheduler_reserve_full_isl,
             "mixed": 1,
         }
 
 
 @jit
-def plan(w: World, r: int, now_s: float) -> None:
-    """What the next step of replica ``r`` computes."""
+def plan(w: World, r: int, now_s: float) -> int:
+    """What the next step of replica ``r`` computes; see ``policies.dispatch.plan``."""
     clear_chunks(w, r)
-    pool = w.pool[w.rep[r]["pool"]]
-    reserve = decode_need(w, r, 1)
-    preempted = make_room(w, r, reserve)
-    if preempted:
-        reserve = decode_need(w, r, 1)
+    pool, replica = w.pool[w.rep[r]["pool"]], w.rep[r]
+    before = replica["waiting"]
+    make_room(w, r)
     budget = pool["budget"] - w.lists[r, DECODING, COUNT] * pool["query_tokens"]
     i = w.lists[r, PREFILLING, HEAD]
-    while i != NONE and budget > 0:
-        following = w.req[i]["after"]
-        tokens = min(w.req[i]["target"] - w.req[i]["past"], budget, pool["chunk_cap"])
-        while not room_for(w, r, i, w.req[i]["past"], tokens, w.req[i]["units"], reserve):
-            last = victim(w, r)
-            preempted = True
-            make_one_wait(w, r, last)
-            if last == i:
-                break
-        if w.req[i]["state"] != 2:
+    while i != NONE and budget > replica["chunk_tokens"]:
+        left = w.req[i]["target"] - w.req[i]["past"]
+        tokens = chunk_of(w, r, int(left), int(budget - replica["chunk_tokens"]), 1)
+        if tokens > 0 and not _find_room(w, r, i, tokens):
             break
-        add_chunk(w, r, i, int(tokens), now_s)
-        budget -= tokens
-        i = following if following == NONE or w.req[following]["state"] == 2 else NONE
-    while budget > 0 and not preempted and held_seqs(w, r) < pool["max_seqs"]:
+        if tokens > 0:
+            add_chunk(w, r, i, tokens, now_s)
+        i = w.req[i]["after"]
+    if replica["waiting"] > before:
+        return 1
+    reserve = decode_need(w, r, 1)
+    while budget > replica["chunk_tokens"] and held_seqs(w, r) < pool["max_seqs"]:
         i = next_waiting(w, r)
         if i == NONE or w.req[i]["home"] != NONE:
             break
         units = prefix_units(w, r, i)
         past = units * pool["unit_tokens"]
-        left = w.req[i]["target"] - past
-        tokens = min(left, budget, pool["chunk_cap"])
-        if not pool["chunked"] and tokens < left:
-            if w.rep[r]["chunks"] > 0:
-                break
-            tokens = left  # longer than any step: alone
-        if not room_for(w, r, i, past, tokens, 0, reserve):  # cached units may be taken out of the idle ones
+        tokens = chunk_of(w, r, int(w.req[i]["target"] - past), int(budget - replica["chunk_tokens"]), 1)
+        room = available(w, r) - reserve
+        if tokens == 0 or new_blocks(w, r, i, int(past + tokens), units) > room:
+            break
+        if pool["reserve"] and new_blocks(w, r, i, int(w.req[i]["target"]), units) > room:
             break
         if admit(w, r, i, units, now_s):
-            add_chunk(w, r, i, int(tokens), now_s)
-            budget -= tokens
+            add_chunk(w, r, i, tokens, now_s)
+    return NO_LIMIT
 
 
 @jit
-def make_one_wait(w: World, r: int, i: int) -> None:
-    """Preempt ``i``; if it has a chunk in the step that is planned, that is taken out again."""
-    from_step = w.req[i]["chunk"]
-    if from_step > 0:
+def _find_room(w: World, r: int, i: int, tokens: int) -> bool:
+    """Preempt until prompt ``i`` finds blocks for ``tokens`` more; False: it had to wait itself."""
+    while more_blocks(w, r, i, tokens) + decode_need(w, r, 1) > available(w, r):
+        last = victim(w, r)
+        take_out(w, r, last)
+        preempt(w, r, last, True)
+        if last == i:
+            return False
+    return bool(w.req[i]["state"] == PREFILLS)
+
+
+@jit
+def take_out(w: World, r: int, i: int) -> None:
+    """Request ``i`` has no part in the step that is being planned."""
+    tokens = w.req[i]["chunk"]
+    if tokens > 0:
         replica = w.rep[r]
         past = w.req[i]["past"]
         replica["chunks"] -= 1
-        replica["chunk_tokens"] -= from_step
+        replica["chunk_tokens"] -= tokens
         replica["chunk_past"] -= past
-        replica["chunk_pairs"] -= from_step * (float(past) + 0.5 * (from_step + 1.0))
-        if past + from_step >= w.req[i]["target"]:
+        replica["chunk_pairs"] -= tokens * (float(past) + 0.5 * (tokens + 1.0))
+        if past + tokens >= w.req[i]["target"]:
             replica["chunk_ends"] -= 1
-    preempt(w, r, i, True)
