@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tokenroof.serve.arrays import DRAINING, ITL_BINS, TIME_BINS, UP, World
+from tokenroof.serve.arrays import DOWN, DRAINING, ITL_BINS, OFF, TIME_BINS, UP, World
 from tokenroof.serve.jit import jit
 from tokenroof.serve.results import ITL_BINS_PER_OCTAVE, ITL_LEAST_S
 
@@ -36,9 +36,11 @@ def note(w: World, r: int, now_s: float) -> None:
     replica["seen_s"] = now_s
     _widen(w, now_s)
     g = w.g[0]
-    up = 1.0 if replica["status"] == UP or replica["status"] == DRAINING else 0.0
+    status = replica["status"]
+    up = 1.0 if status in (UP, DRAINING) else 0.0
+    paid = 0.0 if status in (OFF, DOWN) else 1.0
     busy = 1.0 if replica["kind"] != 0 else 0.0
-    replica["up_s"] += up * (now_s - start)
+    replica["up_s"] += paid * (now_s - start)
     replica["busy_s"] += busy * (now_s - start)
     running = float(w.lists[r, 8, 2] + w.lists[r, 9, 2])
     waiting, used = float(replica["waiting"]), float(replica["used"])

@@ -28,7 +28,7 @@ IDLE, DECODE, PROMPTS = range(3)
 
 # Lists of requests of a replica: eight waiting lines by priority, then these.
 LEVELS = 8
-PREFILLING, DECODING, MOVING_IN, READY, LISTS = 8, 9, 10, 11, 12
+PREFILLING, DECODING, MOVING_IN, READY, LOST, LISTS = 8, 9, 10, 11, 12, 13
 
 # Kinds of events.
 SEND, MOVED, LOADED, FLEET_EVENT, TICK, SERVES, HELD, EMERGES = range(8)
@@ -89,6 +89,7 @@ REPLICA = np.dtype(
         ("prompts_end_s", "f8"),  # when its prompts leave the last pipeline stage
         ("steps", "i8"),  # decode steps in it
         ("slow", "f8"),  # factor on its times
+        ("pace", "f8"),  # the same, from the next segment on
         ("place", "i8"),  # in the heap of segment ends
         ("dirty", "i8"),  # waits for a new segment at this very time
         ("done_steps", "i8"),  # decode steps since the start
@@ -188,8 +189,11 @@ POOL = np.dtype(
         ("most", "i8"),
         ("interval_s", "f8"),
         ("down_after_s", "f8"),
-        ("low_since_s", "f8"),
+        ("low_since_s", "f8"),  # since when fewer would do; infinite: they would not
+        ("low_most", "i8"),  # how many would, at most, since then
         ("arrived", "i8"),  # requests since the last decision
+        ("wanted", "i8"),  # replicas that should serve
+        ("spares", "i8"),  # replicas that should stand by
     ]
 )
 
@@ -208,6 +212,10 @@ GLOBAL = np.dtype(
         ("dirty", "i8"),
         ("router", "i8"),
         ("turn", "i8"),  # of round robin
+        ("decode_turn", "i8"),  # the same, for decode replicas
+        ("cache_threshold", "f8"),  # prefix affinity
+        ("balance_abs_threshold", "i8"),
+        ("balance_rel_threshold", "f8"),
         ("random", "u8"),  # state of the generator
         ("crawl", "i8"),
         ("bin_s", "f8"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from tokenroof.serve.core import Stage
+from tokenroof.serve.core import Fleet, Stage
 from tokenroof.serve.results import REASONS, TIMELINE, RequestLog, Run, State
 from tokenroof.workload.core import NOBODY
 
@@ -244,7 +244,10 @@ def work_is_accounted(run: Run) -> Iterator[str]:
 
 
 def replicas_work_while_they_are_up(run: Run) -> Iterator[str]:
-    """Time in steps is at most time up, and that at most the run; the timeline says the same."""
+    """Time in steps is at most time up, and that at most the run; the timeline says the same.
+
+    Who starts up or stands by is paid for (``up_s``) and does not serve (the timeline).
+    """
     busy, up = run.replicas["busy_s"], run.replicas["up_s"]
     slack = 1.0 + _ROUNDING
     yield from _where(busy > up * slack, "works longer than it is up", "replica", busy)
@@ -259,6 +262,8 @@ def replicas_work_while_they_are_up(run: Run) -> Iterator[str]:
         line = run.timeline[:, TIMELINE.index(row)] @ width
         by_pool = np.bincount(pools, weights=run.replicas[name], minlength=line.size)
         apart = np.abs(line - by_pool) > 1e-6 * np.maximum(by_pool, 1e-6)
+        if name == "up_s" and run.setup.fleet != Fleet():
+            apart &= line > by_pool
         yield from _where(apart, f"timeline and replicas differ in {name}", "pool", line - by_pool)
 
 

@@ -20,14 +20,14 @@ from tokenroof.serve.arrays import (
     World,
 )
 from tokenroof.serve.events import INF, mark, pop_event, set_end
+from tokenroof.serve.fleet import change, open_fleet
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import blocks_of
 from tokenroof.serve.lists import append, remove
-from tokenroof.serve.moves import PREFILLS, REJECTED, arrived, end, line_up, send_next, take_charge
-from tokenroof.serve.replica import PREFILL_STAGE, begin, interrupt, prompt_done, settle, wake
-from tokenroof.serve.routers.dispatch import route
+from tokenroof.serve.moves import PREFILLS, REJECTED, arrived, end, send_next
+from tokenroof.serve.replica import PREFILL_STAGE, begin, dispatch, interrupt, prompt_done, settle
 
-TOO_LARGE, NOBODY_LEFT = 1, 2
+TOO_LARGE = 1
 
 
 @jit
@@ -47,6 +47,8 @@ def advance(w: World, events: int) -> bool:
             _begin_all(w, g["now_s"])
             if g["dirty"] > 0:
                 continue
+            if g["ended"] == w.req.size and g["clock"] == 0:
+                return False  # whatever else is planned happens to nobody
             next_end = w.rep[w.clock[0]]["end_s"] if g["clock"] > 0 else INF
             next_event = w.event_t[0] if g["heap"] > 0 else INF
             now = min(next_end, next_event, next_sent)
@@ -73,8 +75,9 @@ def advance(w: World, events: int) -> bool:
 
 @jit
 def _open(w: World) -> None:
-    """Closed loop: the first ones are sent."""
+    """Closed loop: the first ones are sent. What is known of the fleet is planned."""
     g = w.g[0]
+    open_fleet(w)
     for _ in range(min(g["concurrency"], w.heads.size)):
         send_next(w, 0.0)
 
@@ -101,22 +104,9 @@ def send(w: World, i: int, now_s: float) -> None:
         request["reason"] = TOO_LARGE
         end(w, i, REJECTED, now_s)
         return
-    dispatch(w, i, now_s)
-
-
-@jit
-def dispatch(w: World, i: int, now_s: float) -> None:
-    """Find a replica that prefills request ``i``."""
-    r = route(w, i, PREFILL_STAGE)
-    if r == NONE:
-        w.req[i]["reason"] = NOBODY_LEFT
-        end(w, i, REJECTED, now_s)
-        return
-    note(w, r, now_s)
-    take_charge(w, r, i)
-    w.pool[w.rep[r]["pool"]]["arrived"] += 1
-    line_up(w, r, i, False)
-    wake(w, r, i, now_s)
+    r = dispatch(w, i, now_s)
+    if r != NONE:
+        w.pool[w.rep[r]["pool"]]["arrived"] += 1
 
 
 @jit
@@ -161,6 +151,8 @@ def _happen(w: World, kind: int, number: int, now_s: float) -> None:
     elif kind == HELD:
         if w.rep[number]["kind"] == 0:
             mark(w, number)
+    else:
+        change(w, kind, number, now_s)
 
 
 @jit

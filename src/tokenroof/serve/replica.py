@@ -13,6 +13,7 @@ from tokenroof.serve.arrays import (
     DECODE,
     DECODING,
     DOWN,
+    DRAINING,
     EMERGES,
     ID_BITS,
     IDLE,
@@ -28,14 +29,18 @@ from tokenroof.serve.arrays import (
     World,
 )
 from tokenroof.serve.events import INF, mark, push_event, set_end
+from tokenroof.serve.fleet_status import retire
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import decode_need, release, steps_that_fit, take
 from tokenroof.serve.lists import COUNT, HEAD, TAIL, append, pop_key, remove
 from tokenroof.serve.moves import (
     DECODES,
+    FAILED,
     MOVES,
+    REJECTED,
     complete,
     empty_places,
+    end,
     fail,
     join_ready,
     join_soon,
@@ -51,6 +56,7 @@ from tokenroof.serve.routers.dispatch import route
 from tokenroof.serve.steptime import decode_steps, mixed_step_s, visit_decode
 
 PREFILL_STAGE, DECODE_STAGE = 1, 2
+NOBODY_LEFT = 2
 
 
 @jit
@@ -59,7 +65,11 @@ def begin(w: World, r: int, now_s: float) -> None:
     replica = w.rep[r]
     note(w, r, now_s)
     replica["kind"], replica["steps"] = IDLE, 0
+    replica["slow"] = replica["pace"]
     status = replica["status"]
+    if status == DRAINING and replica["outstanding"] == 0 and w.lists[r, DECODING, COUNT] == 0:
+        retire(w, r, now_s)
+        status = OFF
     if status in (DOWN, OFF, STARTING, SPARE):
         set_end(w, r, INF)
         return
@@ -99,8 +109,6 @@ def begin(w: World, r: int, now_s: float) -> None:
         return
     replica["start_s"] = now_s
     taken_s *= replica["slow"]
-    if replica["slow"] > 1.0:
-        replica["slowed_s"] += taken_s * (1.0 - 1.0 / replica["slow"])
     set_end(w, r, now_s + taken_s)
 
 
@@ -176,6 +184,7 @@ def settle(w: World, r: int, now_s: float) -> None:
     note(w, r, now_s)
     _record(w, r, now_s)
     p, steps, kind = replica["pool"], replica["steps"], replica["kind"]
+    replica["slowed_s"] += (now_s - replica["start_s"]) * (1.0 - 1.0 / replica["slow"])
     seqs = w.lists[r, DECODING, COUNT]
     replica["kind"], replica["steps"] = IDLE, 0
     if steps > 0:
@@ -269,14 +278,46 @@ def hand_over(w: World, r: int, i: int, now_s: float) -> None:
     request["home"] = r
     if math.isnan(request["first_s"]):
         request["last_s"] = now_s
+    to = find_decoder(w, r, i, now_s)
+    if to != NONE:
+        w.pool[w.rep[to]["pool"]]["arrived"] += 1
+
+
+@jit
+def find_decoder(w: World, home: int, i: int, now_s: float) -> int:
+    """Request ``i``, whose cache is on ``home``, lines up at a decode replica. Returns which, or ``NONE``."""
     to = route(w, i, DECODE_STAGE)
     if to == NONE:
-        fail(w, r, i, 2, now_s)
-        return
+        fail(w, home, i, NOBODY_LEFT, now_s)
+        look_again(w, home)
+        return NONE
     note(w, to, now_s)
     take_charge(w, to, i)
     line_up(w, to, i, False)
     wake(w, to, i, now_s)
+    return to
+
+
+@jit
+def dispatch(w: World, i: int, now_s: float) -> int:
+    """Request ``i`` lines up at a replica that prefills it. Returns which; ``NONE``: it is over."""
+    to = route(w, i, PREFILL_STAGE)
+    if to == NONE:
+        w.req[i]["reason"] = NOBODY_LEFT
+        end(w, i, REJECTED if w.req[i]["retries"] == 0 else FAILED, now_s)
+        return NONE
+    note(w, to, now_s)
+    take_charge(w, to, i)
+    line_up(w, to, i, False)
+    wake(w, to, i, now_s)
+    return to
+
+
+@jit
+def look_again(w: World, r: int) -> None:
+    """Something has changed for replica ``r``: it plans anew, unless it is at work and will then anyway."""
+    if w.rep[r]["kind"] == IDLE:
+        mark(w, r)
 
 
 @jit

@@ -101,7 +101,9 @@ TIMELINE = (
     "busy_replicas",
     "up_replicas",
 )
-"""Rows of ``Run.timeline``: the first three, ``busy`` and ``up`` are means over the bin, the others sums."""
+"""Rows of ``Run.timeline``: the first three, ``busy`` and ``up`` are means over the bin, the others sums.
+
+Up are replicas that serve, or still do before they leave."""
 
 SEGMENT = np.dtype(
     [
@@ -146,7 +148,8 @@ class Run:
         By pool: how often each entry of its flat time table was used (a weight of the interpolation), so
         that any additive quantity of a step sums to ``visits @ quantities``.
     replicas : Mapping of str to FloatArray
-        By replica (pool after pool): "pool", "busy_s", "up_s", "steps", "prefill_tokens",
+        By replica (pool after pool): "pool", "busy_s", "up_s" (serving, leaving, starting up or standing
+        by: what is paid for), "steps", "prefill_tokens",
         "decode_tokens", "prefill_ends" (prompts whose prefill yielded a token), "peak_blocks",
         "taken_blocks", "freed_blocks", "link_busy_s", "slowed_s", "segments".
     tiers : Mapping of str to FloatArray

@@ -13,7 +13,6 @@ from tokenroof.perf.table import StepTable
 from tokenroof.serve.arrays import (
     GLOBAL,
     ID_BITS,
-    INCIDENT,
     ITL_BINS,
     LISTS,
     NONE,
@@ -27,6 +26,7 @@ from tokenroof.serve.arrays import (
     World,
 )
 from tokenroof.serve.core import PoolSetup, Setup, Stage
+from tokenroof.serve.fleet_plan import check_fleet, fill_fleet, incident_rows, most_replicas, spares_of
 from tokenroof.serve.jit import jit
 from tokenroof.serve.prefix import make_prefix
 from tokenroof.serve.results import SEGMENT
@@ -37,14 +37,6 @@ from tokenroof.workload.core import Requests
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 _LEAST_BIN_S = 1e-3
-
-
-def most_replicas(setup: Setup, index: int) -> int:
-    """Replicas that may ever serve in a pool: spares and what an autoscaler may add included."""
-    pool, fleet = setup.pools[index], setup.fleet
-    most = max([scaler.most for scaler in fleet.autoscalers if scaler.pool == index], default=0)
-    spares = fleet.spares[index] if index < len(fleet.spares) else 0
-    return max(pool.replicas, most) + spares
 
 
 def check_setup(setup: Setup) -> None:
@@ -73,6 +65,7 @@ def check_setup(setup: Setup) -> None:
                 f"{where} verifies {query} tokens per step, its table was compiled for "
                 f"{pool.table.subject.decode_tokens}."
             )
+    check_fleet(setup)
 
 
 def make_world(setup: Setup, requests: Requests) -> tuple[World, tuple[FlatLayout, ...]]:
@@ -99,6 +92,7 @@ def make_world(setup: Setup, requests: Requests) -> tuple[World, tuple[FlatLayou
     for index, pool in enumerate(setup.pools):
         _fill_pool(pools[index], pool, requests, rows)
         pools[index]["first"], pools[index]["count"] = sum(totals[:index]), totals[index]
+    fill_fleet(pools, setup)
     replicas = sum(totals)
     if not any(pool.speculation for pool in setup.pools):
         steps: Any = requests.osl_tokens - 1
@@ -130,7 +124,7 @@ def make_world(setup: Setup, requests: Requests) -> tuple[World, tuple[FlatLayou
         heads=heads,
         done=np.zeros(count, np.int64),
         dirty=np.zeros(replicas, np.int64),
-        incident=_incidents(setup, pools),
+        incident=incident_rows(setup, pools),
         sticky=np.full(int(requests.session.max()) + 1 if count else 0, NONE, np.int64),
         timeline=np.zeros((len(pools), 8, TIME_BINS)),
         itl=np.zeros((len(pools), ITL_BINS)),
@@ -328,14 +322,15 @@ def _replicas(setup: Setup, totals: list[int]) -> npt.NDArray[np.void]:
     at = 0
     for index, pool in enumerate(setup.pools):
         mine = rows[at : at + totals[index]]
-        spares = setup.fleet.spares[index] if index < len(setup.fleet.spares) else 0
+        spares = spares_of(setup, index)
         mine["pool"], mine["status"] = index, OFF
         mine["status"][: pool.replicas] = UP
         if spares:
             mine["status"][-spares:] = SPARE
         mine["ratio"] = pool.scheduler.settings().get("ratio_start", 0.0)
         at += totals[index]
-    rows["slow"], rows["place"] = 1.0, NONE
+    rows["slow"] = rows["pace"] = 1.0
+    rows["place"] = NONE
     rows["end_s"] = rows["serves_s"] = np.inf
     rows["decoded_s"] = -1.0
     return rows
@@ -356,15 +351,6 @@ def _global(setup: Setup, requests: Requests, heads: IntArray) -> npt.NDArray[np
     span_s = 0.0 if requests.concurrency else float(requests.arrival_s[heads[-1]])
     g["bin_s"] = max(_LEAST_BIN_S, span_s * 1.02 / TIME_BINS)
     return rows
-
-
-def _incidents(setup: Setup, pools: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    found = [
-        (each.at_s, each.at_s + each.for_s, int(pools[each.pool]["first"]) + replica, each.slowdown)
-        for each in setup.fleet.incidents
-        for replica in each.replicas
-    ]
-    return np.array(found, INCIDENT)
 
 
 def _events(setup: Setup, requests: Requests, replicas: int) -> int:

@@ -172,11 +172,11 @@ def _decoding(
 
 
 def _paid_s(run: Run, index: int, up_s: float, span_s: float) -> float:
-    """Replica time that is paid: failed ones and spares all the time, autoscaled ones while they are up."""
+    """Replica time that is paid: failed ones and spares all the time; of autoscaled pools as they were up."""
     fleet = run.setup.fleet
     spares = fleet.spares[index] if index < len(fleet.spares) else 0
     if any(scaler.pool == index for scaler in fleet.autoscalers):
-        return up_s + spares * span_s
+        return up_s
     return (run.setup.pools[index].replicas + spares) * span_s
 
 

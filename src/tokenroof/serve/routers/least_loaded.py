@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenroof.serve.arrays import LEAST_LOADED, NONE, World
+from tokenroof.serve.arrays import LEAST_LOADED, World
 from tokenroof.serve.jit import jit
-from tokenroof.serve.routers.common import serves
+from tokenroof.serve.routers.common import least_loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,6 @@ class LeastLoaded:
 
 
 @jit
-def choose(w: World, i: int, stage: int, least_status: int) -> int:
+def choose(w: World, i: int, stage: int) -> int:
     """The replica for request ``i``, or ``NONE``."""
-    best, fewest = NONE, 1 << 60
-    for r in range(w.rep.size):
-        if serves(w, r, stage, least_status) and w.rep[r]["outstanding"] < fewest:
-            best, fewest = r, w.rep[r]["outstanding"]
-    return int(best)
+    return least_loaded(w, stage)

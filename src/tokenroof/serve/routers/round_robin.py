@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from tokenroof.serve.arrays import NONE, ROUND_ROBIN, World
 from tokenroof.serve.jit import jit
-from tokenroof.serve.routers.common import serves
+from tokenroof.serve.routers.common import NOW, serves
 
 
 @dataclass(frozen=True, slots=True)
 class RoundRobin:
-    """In turn, whatever they are doing."""
+    """In turn, whatever they are doing; prefill and decode replicas each have their own turn."""
 
     def settings(self) -> dict[str, float]:
         """See ``serve.core.Router``."""
@@ -19,13 +19,16 @@ class RoundRobin:
 
 
 @jit
-def choose(w: World, i: int, stage: int, when: int) -> int:
+def choose(w: World, i: int, stage: int) -> int:
     """The replica for request ``i``, or ``NONE``."""
-    count = w.rep.size
-    start = w.g[0]["turn"]
+    g, count = w.g[0], w.rep.size
+    start = g["decode_turn"] if stage == 2 else g["turn"]
     for step in range(count):
         r = (start + step) % count
-        if serves(w, r, stage, when):
-            w.g[0]["turn"] = (r + 1) % count
+        if serves(w, r, stage, NOW):
+            if stage == 2:
+                g["decode_turn"] = (r + 1) % count
+            else:
+                g["turn"] = (r + 1) % count
             return int(r)
     return NONE
