@@ -63,13 +63,16 @@ def note(w: World, r: int, now_s: float) -> None:
 @jit
 def spread(w: World, p: int, row: int, start_s: float, end_s: float, amount: float) -> None:
     """Add ``amount`` to a row of the timeline, evenly over an interval."""
-    _widen(w, end_s)
     width = w.g[0]["bin_s"]
+    if end_s >= width * TIME_BINS:
+        _widen(w, end_s)
+        width = w.g[0]["bin_s"]
     line = w.timeline[p, row]
-    first, last = int(start_s / width), int(end_s / width)
-    if first == last or end_s <= start_s:
+    first = int(start_s / width)
+    if end_s < (first + 1) * width or end_s <= start_s:
         line[first] += amount
         return
+    last = int(end_s / width)
     rate = amount / (end_s - start_s)
     for at in range(first, last + 1):
         line[at] += rate * (min(end_s, (at + 1) * width) - max(start_s, at * width))
@@ -78,8 +81,27 @@ def spread(w: World, p: int, row: int, start_s: float, end_s: float, amount: flo
 @jit
 def gap(w: World, p: int, gap_s: float, count: float) -> None:
     """So many gaps between two tokens of a request."""
+    w.itl[p, _bin(gap_s)] += count
+
+
+@jit
+def _bin(gap_s: float) -> int:
     if gap_s <= ITL_LEAST_S:
-        w.itl[p, 0] += count
-        return
-    at = int(math.log2(gap_s / ITL_LEAST_S) * ITL_BINS_PER_OCTAVE)
-    w.itl[p, min(at, ITL_BINS - 1)] += count
+        return 0
+    return min(int(math.log2(gap_s / ITL_LEAST_S) * ITL_BINS_PER_OCTAVE), ITL_BINS - 1)
+
+
+@jit
+def step_gaps(w: World, r: int, kind: int, gap_s: float, count: float) -> None:
+    """Gaps of a whole batch of replica ``r``; steps of one kind mostly fall where the last one fell.
+
+    Remembering that bin saves a logarithm: ``kind`` is 0 for decode steps, 1 for steps with prompts.
+    """
+    replica = w.rep[r]
+    if not replica["gap_least_s"][kind] <= gap_s < replica["gap_most_s"][kind]:
+        at = _bin(gap_s)
+        # A little inside, so that rounding never puts a gap into a bin that ``_bin`` would not.
+        replica["gap_bin"][kind] = at
+        replica["gap_least_s"][kind] = ITL_LEAST_S * 2.0 ** ((at + 1e-6) / ITL_BINS_PER_OCTAVE)
+        replica["gap_most_s"][kind] = ITL_LEAST_S * 2.0 ** ((at + 1.0 - 1e-6) / ITL_BINS_PER_OCTAVE)
+    w.itl[replica["pool"], replica["gap_bin"][kind]] += count

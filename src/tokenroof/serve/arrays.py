@@ -93,6 +93,10 @@ REPLICA = np.dtype(
         ("place", "i8"),  # in the heap of segment ends
         ("dirty", "i8"),  # waits for a new segment at this very time
         ("done_steps", "i8"),  # decode steps since the start
+        ("phase_at", "i8"),  # their remainder by the tokens of a block
+        ("gap_least_s", "f8", (2,)),  # bounds and number of the bin that the last gaps fell into
+        ("gap_most_s", "f8", (2,)),
+        ("gap_bin", "i8", (2,)),
         ("context", "f8"),  # cached tokens of decoding sequences, sum
         ("growth", "f8"),  # tokens these gain per step, sum
         ("zombies", "i8"),  # finished sequences that hold their place (static batching)
@@ -147,11 +151,12 @@ POOL = np.dtype(
         ("ratio_least", "f8"),
         ("ratio_decay", "f8"),
         ("ratio_clip", "i8"),
-        ("reserve", "i8"),  # TensorRT-LLM: blocks of the whole request are reserved
+        ("reserve", "i8"),  # blocks of the whole prompt (vLLM), request (TensorRT-LLM) must be there
         ("batch_wait_s", "f8"),
         # cache
         ("num_blocks", "i8"),
         ("block_tokens", "i8"),
+        ("block_shift", "i8"),  # if that is a power of two, which; else -1
         ("fixed_blocks", "i8"),
         ("prefix", "i8"),
         ("unit_tokens", "i8"),

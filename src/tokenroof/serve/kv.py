@@ -21,6 +21,9 @@ from tokenroof.serve.prefix import drop, evict, idle_units
 def blocks_of(w: World, p: int, tokens: int) -> int:
     """Blocks that a sequence of so many cached tokens takes, the fixed ones included."""
     pool = w.pool[p]
+    shift = pool["block_shift"]
+    if shift >= 0:  # a power of two: division is slow
+        return int(((tokens + pool["block_tokens"] - 1) >> shift) + pool["fixed_blocks"])
     return int(-(-tokens // pool["block_tokens"]) + pool["fixed_blocks"])
 
 
@@ -68,7 +71,7 @@ def release(w: World, r: int, i: int) -> None:
 def growth_of(w: World, i: int) -> float:
     """Tokens that request ``i`` gains per decode step; 1 without speculation."""
     request = w.req[i]
-    if request["steps"] <= 0:
+    if request["steps"] == request["osl"] - 1 or request["steps"] <= 0:
         return 1.0
     return (request["osl"] - 1) / request["steps"]
 
@@ -77,6 +80,8 @@ def growth_of(w: World, i: int) -> float:
 def cached_tokens(w: World, r: int, i: int, steps: int) -> int:
     """Tokens of decoding request ``i`` in the cache when its replica has done ``steps`` steps in all."""
     request = w.req[i]
+    if request["steps"] == request["osl"] - 1:
+        return int(request["past"] + steps - request["join_step"])
     gained = growth_of(w, i) * (steps - request["join_step"])
     return int(request["past"] + math.floor(gained + 1e-9))
 
@@ -98,9 +103,10 @@ def decode_need(w: World, r: int, steps: int) -> int:
         return _speculative_need(w, r, steps)
     bs = w.pool[p]["block_tokens"]
     seqs = w.lists[r, DECODING, 2] - replica["zombies"]
-    whole, rest = steps // bs, steps % bs
-    need = whole * seqs
-    at = replica["done_steps"] % bs
+    need, rest = 0, steps
+    if steps >= bs:
+        need, rest = steps // bs * seqs, steps % bs
+    at = replica["phase_at"]
     for _ in range(rest):
         need += w.phase[r, at]
         at = at + 1 if at + 1 < bs else 0
@@ -127,7 +133,7 @@ def steps_that_fit(w: World, r: int, steps: int) -> int:
     room = available(w, r)
     bs = w.pool[w.rep[r]["pool"]]["block_tokens"]
     seqs = w.lists[r, DECODING, 2]
-    if not w.pool[w.rep[r]["pool"]]["speculative"] and (steps // bs + 1) * seqs <= room:
+    if not w.pool[w.rep[r]["pool"]]["speculative"] and (steps + bs) * seqs <= room * bs:
         return steps  # without looking closer
     if decode_need(w, r, steps) <= room:
         return steps

@@ -45,6 +45,8 @@ def tokens_after(w: World, i: int, steps: int) -> int:
     request = w.req[i]
     if steps >= request["steps"]:
         return int(request["osl"])
+    if request["steps"] == request["osl"] - 1:
+        return int(1 + steps)
     return int(1 + math.floor(steps * growth_of(w, i) + 1e-9))
 
 

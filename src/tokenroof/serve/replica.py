@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from tokenroof.serve.account import DECODED, PREFILL, gap, note, spread
+from tokenroof.serve.account import DECODED, PREFILL, gap, note, spread, step_gaps
 from tokenroof.serve.arrays import (
     DECODE,
     DECODING,
@@ -153,14 +153,14 @@ def wake(w: World, r: int, i: int, now_s: float) -> None:
 
 
 @jit
-def _count_gaps(w: World, r: int, steps: int, now_s: float) -> None:
+def _count_gaps(w: World, r: int, prompts: int, steps: int, now_s: float) -> None:
     """Gaps between tokens in the decode steps of the segment that ends now."""
     replica = w.rep[r]
     p = replica["pool"]
     seqs = w.lists[r, DECODING, COUNT] - replica["zombies"]
     step_s = (now_s - replica["start_s"]) / steps
     if replica["decoded_s"] == replica["start_s"]:
-        gap(w, p, step_s, float(seqs * steps))
+        step_gaps(w, r, prompts, step_s, float(seqs * steps))
         return
     # The batch stood still before: the first gap is longer, and shorter for those who joined since.
     first_s = replica["start_s"] + step_s
@@ -174,7 +174,7 @@ def _count_gaps(w: World, r: int, steps: int, now_s: float) -> None:
     if seqs > joined:
         gap(w, p, first_s - replica["decoded_s"], float(seqs - joined))
     if steps > 1:
-        gap(w, p, step_s, float(seqs * (steps - 1)))
+        step_gaps(w, r, prompts, step_s, float(seqs * (steps - 1)))
 
 
 @jit
@@ -191,8 +191,12 @@ def settle(w: World, r: int, now_s: float) -> None:
         take(w, r, decode_need(w, r, steps), now_s)
         if kind == DECODE:
             visit_decode(w, p, seqs, replica["context"] / seqs, replica["growth"] / seqs, steps)
-        _count_gaps(w, r, steps, now_s)
+        _count_gaps(w, r, int(kind == PROMPTS), steps, now_s)
         replica["done_steps"] += steps
+        bs = w.pool[p]["block_tokens"]
+        replica["phase_at"] += steps
+        if replica["phase_at"] >= bs:
+            replica["phase_at"] %= bs
         replica["context"] += replica["growth"] * steps
         replica["decoded_s"] = now_s
         spread(w, p, DECODED, replica["start_s"], now_s, replica["growth"] * steps)

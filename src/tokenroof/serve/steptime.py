@@ -65,6 +65,12 @@ def _context_knot(w: World, p: int, context: float) -> int:
 
 
 @jit
+def _part(count: int, ways: int) -> int:
+    """The largest of ``ways`` nearly equal parts; division is slow."""
+    return count if ways == 1 else -(-count // ways)
+
+
+@jit
 def _lane_s(w: World, p: int, lane: int, count: int, weight: float) -> float:
     """Time of one lane at ``count``; its entries are visited ``weight`` times."""
     where = w.lane[p, lane]
@@ -102,13 +108,13 @@ def lanes_s(
     """
     pool = w.pool[p]
     dp, cp, query = pool["dp"], pool["cp"], pool["query_tokens"]
-    rank_seqs = -(-decode_seqs // dp)
-    rank_chunks = -(-chunks // dp)
-    share = rank_chunks / chunks if chunks else 0.0
+    rank_seqs = _part(decode_seqs, dp)
+    rank_chunks = _part(chunks, dp)
+    share = 1.0 if dp == 1 else (rank_chunks / chunks if chunks else 0.0)
     rank_new = math.ceil(tokens * share - 1e-9)
-    rank_query = -(-rank_new // cp)
+    rank_query = _part(rank_new, cp)
     rank_ends = math.ceil(ends * share - 1e-9)
-    padded = -(-padded_seqs // dp)
+    padded = _part(padded_seqs, dp)
     total = _lane_s(w, p, 0, padded * query + rank_query, weight)
     total += _lane_s(w, p, 1, padded_seqs * query + int(tokens), weight)
     total += _lane_s(w, p, 2, rank_seqs * query + rank_ends, weight)
@@ -126,7 +132,7 @@ def prefill_attention_s(
     pool = w.pool[p]
     if chunks <= 0 or tokens <= 0.0:
         return 0.0
-    count = float(-(-chunks // pool["dp"]))
+    count = float(_part(chunks, pool["dp"]))
     new, old = tokens / chunks, past / chunks
     alike = new * old + new * (new + 1.0) / 2.0
     unlike = max(1.0, (pairs / chunks) / alike)
@@ -199,14 +205,14 @@ def mixed_step_s(
     if stages == 1:
         total = w.pool[p]["overhead_s"] + lanes_s(w, p, seqs, chunks, tokens, past, ends, seqs, 1.0)
         mean = context / seqs if seqs else 0.0
-        total += attention_s(w, p, -(-seqs // w.pool[p]["dp"]), mean, 1.0)
+        total += attention_s(w, p, _part(seqs, w.pool[p]["dp"]), mean, 1.0)
         total += prefill_attention_s(w, p, chunks, tokens, past, pairs, 1.0)
         return total, total
     own = slots(w, p, chunks)
     decoding = slots(w, p, seqs) if seqs else 0
     some, part = -(-seqs // max(1, decoding)), -(-chunks // own)
     mean, share = (context / seqs if seqs else 0.0), part / chunks
-    rank, weight = -(-some // w.pool[p]["dp"]), float(own)
+    rank, weight = _part(some, w.pool[p]["dp"]), float(own)
     new = math.ceil(tokens * share - 1e-9)
     with_s = w.pool[p]["overhead_s"] + attention_s(w, p, rank, mean, weight)
     with_s += lanes_s(w, p, some, part, new, past * share, min(part, -(-ends * part // chunks)), some, weight)

@@ -171,6 +171,8 @@ def _fill_pool(record: Any, pool: PoolSetup, requests: Requests, rows: _Rows) ->
     record["budget"] *= parallel.dp * parallel.pp
     record["prefill_budget"] *= parallel.dp * parallel.pp
     record["num_blocks"], record["block_tokens"] = pool.num_blocks, pool.block_tokens
+    power = pool.block_tokens.bit_length() - 1
+    record["block_shift"] = power if 1 << power == pool.block_tokens else -1
     record["fixed_blocks"] = pool.blocks_per_sequence
     record["query_tokens"] = pool.table.subject.decode_tokens
     record["speculative"] = pool.speculation is not None
