@@ -276,9 +276,8 @@ def chunk_of(w: World, r: int, left: int, budget: int, unit: int) -> int:
     """
     pool = w.pool[w.rep[r]["pool"]]
     tokens = int(min(left, pool["chunk_cap"]))
-    if tokens <= budget:
-        return tokens
-    if pool["chunked"]:
-        return int(max(0, budget - budget % unit))
-    # Longer than any step may be: it has one of its own.
-    return tokens if tokens > pool["budget"] and w.rep[r]["chunks"] == 0 else 0
+    if tokens > budget and not pool["chunked"]:
+        # Longer than any step may be: it has one of its own.
+        return tokens if tokens > pool["budget"] and w.rep[r]["chunks"] == 0 else 0
+    tokens = int(min(tokens, budget))
+    return tokens if tokens == left else tokens - tokens % unit
