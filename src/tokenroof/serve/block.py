@@ -9,6 +9,7 @@ an object with attributes, so the same code runs in both.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,9 @@ class BlockType(types.Type):
 
     def __init__(self, fields: tuple[tuple[str, types.Type], ...]) -> None:
         self.fields = fields
-        super().__init__(name="Block(" + ", ".join(f"{name}: {kind}" for name, kind in fields) + ")")
+        # The name is part of every compiled symbol: with all fields in it, it would be 10,000 letters.
+        text = ", ".join(f"{name}: {kind}" for name, kind in fields)
+        super().__init__(name=f"Block_{hashlib.sha256(text.encode()).hexdigest()[:16]}")
 
     @property
     def key(self) -> tuple[tuple[str, types.Type], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ def simulate(setup: Setup, requests: Requests, *, progress: Callable[[Progress],
     world, layouts = make_world(setup, requests)
     complete = False
     try:
-        while kernel.advance(world, SLICE):
+        while _advance(world):
             if progress is not None:
                 progress(_progress(world))
         complete = True
@@ -96,6 +97,26 @@ def simulate(setup: Setup, requests: Requests, *, progress: Callable[[Progress],
     if progress is not None and complete:
         progress(_progress(world))
     return _run(setup, requests, world, layouts, complete)
+
+
+def _advance(world: World) -> bool:
+    """A slice of events; the first one of a process may compile the kernel.
+
+    Compiling makes millions of objects that all live on; looking for garbage among them is half the work.
+    """
+    if kernel_is_ready() or not gc.isenabled():
+        return bool(kernel.advance(world, SLICE))
+    gc.disable()
+    try:
+        return bool(kernel.advance(world, SLICE))
+    finally:
+        gc.enable()
+
+
+def kernel_is_ready() -> bool:
+    """Whether the kernel is compiled, or loaded from the cache, in this process; in plain Python always."""
+    signatures: list[object] | None = getattr(kernel.advance, "signatures", None)
+    return signatures is None or len(signatures) > 0
 
 
 def _progress(world: World) -> Progress:
