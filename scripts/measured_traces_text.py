@@ -1,0 +1,256 @@
+"""The words of docs/measured-traces.md, and which note explains which gross error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+OVERLOADED = "codellama-34b reasoning"
+NEARLY_FULL = "mixtral-8x7b general"
+FULL = (OVERLOADED, NEARLY_FULL)
+"""Runs that reach the 128 sequences of a step, measured or predicted."""
+ENGINE_CLOCK = "llama-3.1-8b sharegpt"
+"""A run on one chip whose times the engine took itself."""
+
+TITLES = {
+    "ttft_s": "## Time to first token [s]",
+    "tpot_s": "## Time per output token [ms]",
+    "e2e_s": "## End to end [s]",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """The overloaded run, predicted or measured.
+
+    Attributes
+    ----------
+    rate_per_s : float
+        First tokens while the line is never empty. [1/s]
+    early_tpot_s, late_tpot_s : float
+        Time per token of requests that began in 40 to 60 s, and in the last five minutes. [s]
+    refill_s : float
+        From the end of a request to the next first token, median. [s]
+    """
+
+    rate_per_s: float
+    early_tpot_s: float
+    late_tpot_s: float
+    refill_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overload:
+    """Both of them, the rate at which requests are sent [1/s], and the most that were in the system."""
+
+    offered_per_s: float
+    most_in_system: int
+    predicted: Served
+    measured: Served
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineClock:
+    """Mean time to the first token by the engine's own clock, and the mean time per token. [s]"""
+
+    requests: int
+    predicted_s: float
+    measured_s: float
+    step_s: float
+
+
+def footnote(run: str, metric: str, name: str, *, place: str) -> str:
+    """Letter of the note that explains a gross error.
+
+    Parameters
+    ----------
+    run, metric, name : str
+        Which run, latency and statistic.
+    place : str
+        "whole", "stage 0", "stage 1", or "different": all prompts taken as different.
+
+    Raises
+    ------
+    LookupError
+        Nobody has explained it yet.
+    """
+    started_cold = run.startswith("mixtral") and place == "stage 0"
+    if place == "different" and run.endswith(" general"):
+        return "e"
+    if run == OVERLOADED and metric in ("ttft_s", "e2e_s"):
+        return "c"
+    if run == NEARLY_FULL and metric == "ttft_s" and name == "p99" and not started_cold:
+        return "b"
+    if started_cold and metric == "ttft_s" and name in ("mean", "p99"):
+        return "d"
+    if metric == "ttft_s" and not run.endswith(" sharegpt") and place != "different":
+        return "a"
+    raise LookupError(f"{run}, {place}: {metric} {name} is off by more than a factor of 2, unexplained.")
+
+
+INTRODUCTION = """# Measured traces
+
+<!-- Written by scripts/measured_traces.py; do not edit. -->
+
+Real servers were sent requests at recorded times; here the same requests are simulated, with the shipped
+numbers and the recorded limits of the engine. Nothing was fitted to these runs. Ratios are predicted over
+measured; errors of more than a factor of 2 are **bold** and lead to the note that explains them. The data,
+their sources and licences: [calibration/measured_serving](../calibration/measured_serving/README.md).
+
+## Conditions
+"""
+
+CONDITIONS = """All: vLLM with max_num_seqs 128 and max_num_batched_tokens 2048, bf16 weights and cache, one
+replica, open loop (Poisson arrivals, replayed as they were). Whole runs, first requests included; a
+percentile is linear between neighbours. TPOT is (E2E - TTFT) / (output tokens - 1) per request, with the
+tokens that the server had to produce.
+
+- *client* runs (inference-perf): times include HTTP, tokenising and streaming. Where the client ran is not
+  recorded. Nor is whether the prefix cache was on (vLLM's default); it was, see [below](#prompts-repeat).
+- *engine* runs (benchmark of LLMServingSim): times by the engine's own clock. The prefix cache was on; what
+  ShareGPT's prompts share is not recorded, so they are taken as all different.
+- Not recorded for any run: clocks and power limits, attention backend, graph and compilation settings, host
+  processor. The KV blocks of the engine runs are ours (gpu_memory_utilization 0.9).
+- Quality: A full metrics and conditions; C overloaded, with timeouts, not for scoring."""
+
+
+def notes(run: Overload, ours_in_system: float, theirs_in_system: float) -> str:
+    """What explains the gross errors; the requests in the system are those of the nearly full run."""
+    ours, theirs = run.predicted, run.measured
+    faster = 100 * (ours.rate_per_s / theirs.rate_per_s - 1)
+    return f"""### Notes
+
+<a id="a"></a>**a** First tokens come a step and some milliseconds too early. vLLM plans a step while the one
+before is running (asynchronous scheduling, the default since 0.14): who arrives finds the next step already
+planned, and waits it out. The simulated engine plans a step when the last one has ended. The rest is what is
+between engine and client. Shown in [The first token](#the-first-token). Physics that is missing, not a
+constant that is wrong.
+
+<a id="b"></a>**b** At 20/s, {theirs_in_system:.0f} requests are in the system on average as measured and \
+{ours_in_system:.0f} as
+predicted, since the time per token is too long. The limit of 128 sequences is then reached more often; who
+finds it reached waits for a place, and a queue multiplies the error. Its cause is most likely the time of
+Mixtral's experts, most of a decode step: to be fitted.
+
+<a id="c"></a>**c** More is sent ({run.offered_per_s:g}/s) than is served: {theirs.rate_per_s:.2f}/s \
+measured, {ours.rate_per_s:.2f}/s predicted ({faster:.0f} % more).
+The line grows with the difference, {run.offered_per_s - theirs.rate_per_s:.2f}/s against \
+{run.offered_per_s - ours.rate_per_s:.2f}/s, so a small error of the rate is a large one of
+the wait. The source says not to score latencies of this run. What remains is the time per token of requests
+that began in 40 to 60 s, {1e3 * theirs.early_tpot_s:.1f} ms measured and {1e3 * ours.early_tpot_s:.1f} \
+predicted, and in the last five minutes,
+{1e3 * theirs.late_tpot_s:.1f} and {1e3 * ours.late_tpot_s:.1f}: it creeps up while up to \
+{run.most_in_system} requests are in the system. It is not the prefix cache:
+a place that becomes free is filled {1e3 * theirs.refill_s:.0f} ms later throughout, too soon for a prompt \
+that has to be computed
+(60 ms and the steps around it). Nor should there be preemptions: half of the
+blocks are in use, as predicted. What grows is the
+number of open connections, and the time that the machine has been running; the data cannot tell them apart.
+
+<a id="d"></a>**d** A server that has just been started is slow: in the Mixtral runs the first 50 requests
+wait 0.5 to 1 s (kernels are tuned or compiled, one may suppose), in the others the first 4 to 10 wait up to
+0.7 s. In a stage of 3000 to 4800 requests that is the measured p99, and it pulls the mean. Not modelled."""
+
+
+STAGES = """## By stage
+
+Runs whose rate steps up, each stage apart; ratios. The stages of a run agree: the step itself, with its
+changed batch, is followed.
+"""
+
+PREFIX = """## Prompts repeat
+
+The client's data set has fewer prompts than there are requests: prompt lengths repeat every 100 requests, and
+from the 101st request on the time to the first token is shorter. So prompts come again whole, and are found
+in the cache. The tables above therefore take request i to have the prompt of request i - 100, and all
+prompts of a round to be different (in truth some share a system prompt of 100 to 150 tokens). The last three
+columns are what is predicted when no prompt comes again.
+"""
+
+
+def prefix_found(fractions: Mapping[str, float], tpot_ratios: tuple[float, float, float, float]) -> str:
+    """What the cache explains.
+
+    Parameters
+    ----------
+    fractions : mapping of str to float
+        Part of the time at 20/s that computing every prompt would take, by model.
+    tpot_ratios : tuple of float
+        Predicted over measured time per token where the engine is never full: least and largest without
+        repeated prompts, least and largest with them.
+    """
+    least, most, least_cached, most_cached = (100 * (ratio - 1) for ratio in tpot_ratios)
+    parts = ", ".join(f"{100 * part:.0f} % ({model})" for model, part in fractions.items())
+    return f"""<a id="e"></a>**e** Computing every prompt would take, of the time at 20/s:
+{parts}.
+With decoding beside it, the predicted engine is full and its line grows to the end of the run; the real
+one's did not. With the cache, 1 to 16 tokens of a prompt are left to
+compute. The runs that do not fill the engine say the same: without repeated prompts the time per token is
+{least:.0f} to {most:.0f} % too long, with them {least_cached:.0f} to {most_cached:.0f} %. Knowing what \
+prompts share is worth more than any other number here."""
+
+
+FIRST_TOKEN = """## The first token
+
+With cached prompts the wait is a number of engine steps: the rest of the running one, the request's own, and
+whatever the engine puts between. Percentiles of TTFT of the stages, as straight lines in the median time per
+token (first minute of each stage left out, and the runs that reach 128 sequences):
+"""
+
+ONE_STEP = """The predicted waits spread from one step to two, as they must when a step is planned as the last
+one ends. The measured ones are as wide and lie 1.3 steps higher, for three models on one and on two
+chips: a step that is planned ahead, and perhaps steps with a prompt in them that are longer than those
+without. The constant, 3 to 6 ms, is between engine and client. Mean TTFT with one step more [ms]:
+"""
+
+
+def other_signs(run: Overload, clock: EngineClock) -> str:
+    """What else speaks for steps that are planned ahead."""
+    ours, theirs = run.predicted, run.measured
+    gap_s = clock.measured_s - clock.predicted_s
+    return f"""Two other signs, neither of which depends much on the client:
+
+- In the overloaded run, a place that becomes free is filled {1e3 * theirs.refill_s:.0f} ms later (median, \
+measured), two steps of
+  25 ms; as predicted {1e3 * ours.refill_s:.0f} ms, one step. The client took both times: its share cancels.
+- {ENGINE_CLOCK}, by the engine's clock: the {clock.requests} requests that found at least 32 others \
+and a place free
+  wait {1e3 * clock.measured_s:.0f} ms for the first token, {1e3 * clock.predicted_s:.0f} ms predicted: \
+{gap_s / clock.step_s:.1f} steps more.
+
+What is missing after one step grows from 3 to 5 ms at low rates to 8 ms at 20/s: tokenising and streaming for
+more requests at once, or longer steps with prompts in them. That cannot be told apart here."""
+
+
+RESIDUALS = """## Where the residual lies
+
+Median of predicted over measured in each quarter of the requests, by time of arrival, by requests in the
+system and by length of the prompt: least to largest of the four. Last stage of each run, its first minute
+left out (engine runs: all). Prompts of client runs differ by 3 % in length only.
+"""
+
+
+def closing(tpot: Mapping[str, tuple[float, float]]) -> str:
+    """What is left, with least and largest predicted over measured mean time per token by kind of run."""
+    dense, experts, one, two = (
+        f"{100 * (low - 1):+.0f} %"
+        if round(low, 2) == round(high, 2)
+        else f"{100 * (low - 1):+.0f} to {100 * (high - 1):+.0f} %"
+        for low, high in (tpot["dense"], tpot["experts"], tpot["one card"], tpot["two cards"])
+    )
+    return f"""The residual of client runs is the same at all times and loads, but for the overloaded run
+(note [c](#c)) and the nearly full one (note [b](#b)): one factor each, no term that grows with anything.
+
+- **H100**: error of the time per token {dense} for dense models (the overloaded run aside), {experts} for
+  Mixtral. Kernel times and the host time of a step (0.5 ms assumed) are to be fitted together.
+- **RTX PRO 6000**, one card: {one}. Kernels were measured on the chip; the host's time is assumed.
+- **RTX PRO 6000**, two cards: {two}, in decoding and in prefill. All-reduces were measured too, on another
+  machine (46 GB/s for 1.3 MB). At a third to a quarter of that, as when cards cannot reach each other and
+  copy through the host's memory, the run would by a rough count take as long as measured. How the cards were
+  connected is not recorded.
+
+## How well can one know
+
+Spread of repeated runs of one configuration, same image (other tests than these): mean TPOT and mean E2E
+0.6 % (median) and 3.5 % (90th percentile); mean, median and p99 TTFT 3.3 % and 20 to 26 %. Each run here was
+made once: errors of TPOT and E2E below 1 to 4 %, and of TTFT below 5 to 20 %, mean nothing."""
