@@ -36,6 +36,7 @@ docs: $(STAMP)  ## rebuild every generated page
 
 bench: $(STAMP)  ## speed, printed as a table
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/serving.py
 
 clean:  ## forget the environment and the outputs
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

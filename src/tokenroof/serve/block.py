@@ -53,9 +53,9 @@ class BlockType(types.Type):
         super().__init__(name=f"Block_{hashlib.sha256(text.encode()).hexdigest()[:16]}")
 
     @property
-    def key(self) -> tuple[tuple[str, types.Type], ...]:
-        """Identity of the type."""
-        return self.fields
+    def key(self) -> str:
+        """Identity of the type; numba compares and hashes it all the time."""
+        return str(self.name)
 
 
 register_default(BlockType)(OpaqueModel)

@@ -17,10 +17,12 @@ from numba import types
 from numba.core import config
 from numba.core.dispatcher import Dispatcher
 
+from tokenroof.serve.whole import InnerCompiler, OuterCompiler
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-_ALWAYS = ("arrays", "block", "jit", "results")
+_ALWAYS = ("arrays", "block", "jit", "results", "whole")
 """Files without a compiled function that compiled functions depend on."""
 
 
@@ -35,7 +37,7 @@ def _cache_dir() -> str:
 
 
 _CACHE_DIR = _cache_dir()
-_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
 _SETTING = "CACHE_DIR"  # made by numba at run time, so unknown to type checkers
 
 
@@ -44,12 +46,13 @@ def jit(function: F) -> F:
     before = getattr(config, _SETTING)
     setattr(config, _SETTING, _CACHE_DIR)
     try:
-        compiled = numba.njit(**_OPTIONS)(function)
+        outer = numba.njit(cache=True, pipeline_class=OuterCompiler, **_OPTIONS)(function)
     finally:
         setattr(config, _SETTING, before)
-    if isinstance(compiled, Dispatcher):
-        _widen(compiled)
-    found: F = compiled
+    if isinstance(outer, Dispatcher):
+        inner = numba.njit(pipeline_class=InnerCompiler, no_cpython_wrapper=True, **_OPTIONS)(function)
+        _call_inside(outer, inner)
+    found: F = outer
     return found
 
 
@@ -58,11 +61,15 @@ def _wide(kind: types.Type) -> types.Type:
     return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
 
 
-def _widen(compiled: Any) -> None:
-    """One compilation for all whole numbers: numba would make another for every constant and width."""
-    template = compiled.get_call_template
+def _call_inside(outer: Any, inner: Any) -> None:
+    """Compiled code that calls ``outer`` calls ``inner``.
 
-    def plain(args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Any:
+    One compilation for all whole numbers: numba would make another for every constant and width.
+    """
+    template = inner.get_call_template
+
+    def widened(args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Any:
         return template(tuple(_wide(kind) for kind in args), {name: _wide(k) for name, k in kws.items()})
 
-    compiled.get_call_template = plain
+    outer.get_call_template = widened
+    outer.get_overload = inner.get_overload
