@@ -38,6 +38,8 @@ def _cache_dir() -> str:
 
 _CACHE_DIR = _cache_dir()
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
+_OUTER = _OPTIONS | {"cache": True, "pipeline_class": OuterCompiler}
+_INNER = _OPTIONS | {"no_cpython_wrapper": True, "pipeline_class": InnerCompiler}
 _SETTING = "CACHE_DIR"  # made by numba at run time, so unknown to type checkers
 
 
@@ -46,11 +48,11 @@ def jit(function: F) -> F:
     before = getattr(config, _SETTING)
     setattr(config, _SETTING, _CACHE_DIR)
     try:
-        outer = numba.njit(cache=True, pipeline_class=OuterCompiler, **_OPTIONS)(function)
+        outer = numba.njit(**_OUTER)(function)
     finally:
         setattr(config, _SETTING, before)
     if isinstance(outer, Dispatcher):
-        inner = numba.njit(pipeline_class=InnerCompiler, no_cpython_wrapper=True, **_OPTIONS)(function)
+        inner = numba.njit(**_INNER)(function)
         _call_inside(outer, inner)
     found: F = outer
     return found

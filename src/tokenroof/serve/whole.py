@@ -102,7 +102,7 @@ class _Compiler(CompilerBase):
     _choice: type[_ChooseLibrary]
 
     def define_pipelines(self) -> list[Any]:
-        """numba's own, and the choice of a library before code is generated."""
+        """Numba's own, and the choice of a library before code is generated."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(self._choice, NopythonTypeInference)
         passes.finalize()
