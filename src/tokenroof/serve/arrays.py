@@ -223,6 +223,7 @@ GLOBAL = np.dtype(
         ("balance_rel_threshold", "f8"),
         ("random", "u8"),  # state of the generator
         ("crawl", "i8"),
+        ("changes", "i8"),  # the next event is one of the fleet
         ("bin_s", "f8"),
         ("segments", "i8"),
         ("max_retries", "i8"),

@@ -1,4 +1,8 @@
-"""What changes during a run: replicas fail, are slow, come back, are added and removed; compiled."""
+"""What changes during a run: replicas fail, are slow, come back, are added and removed; compiled.
+
+The event loop stops in front of an event of the fleet and ``change`` is called from outside, so that only
+runs that have such events wait until all this is compiled.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,31 @@ from tokenroof.serve.arrays import (
     DOWN,
     DRAINING,
     FLEET_EVENT,
+    ID_BITS,
     OFF,
+    SERVES,
     SPARE,
     TICK,
     UP,
     World,
 )
-from tokenroof.serve.events import INF, mark, push_event
-from tokenroof.serve.fleet_loss import drop_stale, go_down, lose_waiting, send_again
+from tokenroof.serve.events import INF, mark, pop_event, push_event
+from tokenroof.serve.fleet_loss import drop_stale, go_down, lose_waiting
+from tokenroof.serve.fleet_resume import break_off, send_again
 from tokenroof.serve.fleet_scale import tick
 from tokenroof.serve.fleet_status import become, count_status, retire, serving_soon, start
 from tokenroof.serve.jit import jit
 from tokenroof.serve.replica import interrupt
 
 
-@jit
 def open_fleet(w: World) -> None:
     """What is known from the start: incidents with their ends, first decisions of autoscalers."""
+    if w.incident.size > 0 or w.pool["signal"].any():
+        _plan(w)
+
+
+@jit
+def _plan(w: World) -> None:
     for row in range(w.incident.size):
         push_event(w, w.incident[row]["at_s"], FLEET_EVENT, 2 * row)
         if w.incident[row]["until_s"] < INF:
@@ -33,20 +45,28 @@ def open_fleet(w: World) -> None:
 
 
 @jit
-def change(w: World, kind: int, number: int, now_s: float) -> None:
-    """An event of the fleet."""
+def change(w: World) -> None:
+    """The next event, one of the fleet, happens."""
+    g = w.g[0]
+    now_s = w.event_t[0]
+    if now_s < g["now_s"]:
+        g["past_event"] += 1
+    g["now_s"] = now_s
+    g["events"] += 1
+    g["changes"] = 0
+    key = pop_event(w)
+    kind, number = key >> ID_BITS, key & ((1 << ID_BITS) - 1)
     if kind == TICK:
         tick(w, number, now_s)
-    elif kind == FLEET_EVENT:
-        row = number >> 1
-        if w.incident[row]["slow"] < INF:
-            _change_pace(w, w.incident[row]["replica"], now_s)
-        elif number & 1:
-            _come_back(w, w.incident[row]["replica"], now_s)
-        elif row == 0 or w.incident[row - 1]["at_s"] < now_s:
-            _fail(w, row, now_s)
-    else:
+    elif kind == SERVES:
         _serve(w, number, now_s)
+    elif w.incident[number >> 1]["slow"] < INF:
+        _change_pace(w, w.incident[number >> 1]["replica"], now_s)
+    elif number & 1:
+        _come_back(w, w.incident[number >> 1]["replica"], now_s)
+    else:
+        _fail(w, number >> 1, now_s)
+    send_again(w, now_s)
 
 
 @jit
@@ -78,10 +98,10 @@ def _down_until_s(w: World, r: int, now_s: float) -> float:
 
 @jit
 def _fail(w: World, first: int, now_s: float) -> None:
-    """All replicas that fail at this instant: first what they held is lost, then who lost it is sent again.
-
-    ``first`` is the first row of this time.
-    """
+    """All replicas that fail at this instant, when it is the turn of the first of their rows."""
+    if first > 0 and w.incident[first - 1]["at_s"] == now_s:
+        return
+    break_off(w, first, now_s)
     last = first
     while last < w.incident.size and w.incident[last]["at_s"] == now_s:
         r = w.incident[last]["replica"]
@@ -97,8 +117,6 @@ def _fail(w: World, first: int, now_s: float) -> None:
     drop_stale(w)
     for p in range(w.pool.size):
         _call_spares(w, p, now_s)
-    for row in range(first, last):
-        send_again(w, w.incident[row]["replica"], now_s)
 
 
 @jit
@@ -129,4 +147,3 @@ def _serve(w: World, r: int, now_s: float) -> None:
     for q in range(w.rep.size):
         if w.rep[q]["waiting"] > 0 and w.rep[q]["status"] not in (UP, DRAINING):
             lose_waiting(w, q, q, 0)
-            send_again(w, q, now_s)

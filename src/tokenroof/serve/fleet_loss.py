@@ -1,4 +1,4 @@
-"""A replica fails: what it held is lost, and who lost it is sent again; compiled.
+"""A replica fails: what it held is lost; ``fleet_resume`` sends those who lost it again; compiled.
 
 Tokens that are out stay out: prompt and answer so far are computed again elsewhere. A request whose
 cache waits on a prefill replica that lives is only sent to another decode replica.
@@ -13,7 +13,6 @@ from tokenroof.serve.arrays import (
     DRAINING,
     EMERGES,
     ID_BITS,
-    IDLE,
     LEVELS,
     LISTS,
     LOADED,
@@ -28,18 +27,16 @@ from tokenroof.serve.arrays import (
     UP,
     World,
 )
-from tokenroof.serve.events import INF, push_event, set_end
+from tokenroof.serve.events import push_event
 from tokenroof.serve.fleet_status import become
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import blocks_of, give, release
 from tokenroof.serve.lists import HEAD, append, remove
 from tokenroof.serve.moves import (
     DECODES,
-    FAILED,
     LOADS,
     MOVES,
     WAITS,
-    end,
     forget,
     leave_line,
     let_go,
@@ -47,19 +44,17 @@ from tokenroof.serve.moves import (
     release_home,
 )
 from tokenroof.serve.prefix import clear
-from tokenroof.serve.progress import steps_done, steps_take_s
-from tokenroof.serve.replica import dispatch, find_decoder, look_again, settle
-
-TOO_OFTEN = 3
+from tokenroof.serve.replica import look_again
 
 
 @jit
 def go_down(w: World, r: int, now_s: float, serves_s: float) -> None:
-    """Replica ``r`` fails now and may serve again at ``serves_s``; its requests come to its list ``LOST``."""
+    """Replica ``r`` fails now and may serve again at ``serves_s``; its requests come to its list ``LOST``.
+
+    Its work has been broken off.
+    """
     replica = w.rep[r]
     counts = 1 if replica["status"] in (UP, DRAINING) else 0
-    note(w, r, now_s)
-    stop(w, r, now_s)
     become(w, r, DOWN, now_s)
     replica["serves_s"] = serves_s
     _lose_decoding(w, r, counts)
@@ -69,20 +64,9 @@ def go_down(w: World, r: int, now_s: float, serves_s: float) -> None:
     _lose_homed(w, r, counts)
     lose_waiting(w, r, r, counts)
     clear(w.prefix, r)
-    replica["ratio"] = w.pool[replica["pool"]]["ratio_start"]
+    replica["ratio"], replica["hold_until_s"] = w.pool[replica["pool"]]["ratio_start"], 0.0
+    replica["ratio_step"], replica["full"] = replica["done_steps"], 0
     replica["link_free_s"] = now_s
-
-
-@jit
-def stop(w: World, r: int, now_s: float) -> None:
-    """The segment in progress ends here: decode steps that have ended count, the one in progress is lost."""
-    replica = w.rep[r]
-    steps = steps_done(w, r, now_s)
-    if steps > 0:
-        replica["steps"] = steps
-        settle(w, r, replica["start_s"] + steps_take_s(w, r, steps))
-    replica["kind"], replica["steps"] = IDLE, 0
-    set_end(w, r, INF)
 
 
 @jit
@@ -180,27 +164,6 @@ def lose_waiting(w: World, r: int, to: int, counts: int) -> None:
             leave_line(w, r, i)
             let_go(w, r, i)
             _lose(w, to, i, counts)
-
-
-@jit
-def send_again(w: World, r: int, now_s: float) -> None:
-    """Who is in the list ``LOST`` of ``r`` finds another replica, or is given up."""
-    while w.lists[r, LOST, HEAD] != NONE:
-        i = w.lists[r, LOST, HEAD]
-        remove(w, r, LOST, i)
-        request = w.req[i]
-        home = request["home"]
-        if request["retries"] > w.g[0]["max_retries"]:
-            if home != NONE:
-                note(w, home, now_s)
-                release_home(w, home, i)
-                look_again(w, home)
-            request["reason"] = TOO_OFTEN
-            end(w, i, FAILED, now_s)
-        elif home != NONE:
-            find_decoder(w, home, i, now_s)
-        else:
-            dispatch(w, i, now_s)
 
 
 @jit

@@ -11,7 +11,7 @@ import math
 
 from tokenroof.serve.arrays import DRAINING, ID_BITS, NONE, OFF, STARTING, TICK, UP, World
 from tokenroof.serve.events import INF, push_event
-from tokenroof.serve.fleet_loss import drop_stale, lose_waiting, send_again
+from tokenroof.serve.fleet_loss import drop_stale, lose_waiting
 from tokenroof.serve.fleet_status import add_one, become, serving_soon
 from tokenroof.serve.jit import jit
 from tokenroof.serve.progress import used_now
@@ -74,7 +74,6 @@ def _remove_one(w: World, p: int, now_s: float) -> None:
         become(w, found, OFF, now_s)
         drop_stale(w)
         lose_waiting(w, found, found, 0)
-        send_again(w, found, now_s)
         return
     for r in range(first, first + w.pool[p]["count"]):
         if w.rep[r]["status"] == UP and (

@@ -9,18 +9,18 @@ from __future__ import annotations
 from tokenroof.serve.account import note
 from tokenroof.serve.arrays import (
     EMERGES,
+    FLEET_EVENT,
     HELD,
     ID_BITS,
     LOADED,
     MOVED,
     MOVING_IN,
-    NONE,
     PREFILLING,
     SEND,
+    SERVES,
     World,
 )
 from tokenroof.serve.events import INF, mark, pop_event, set_end
-from tokenroof.serve.fleet import change, open_fleet
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import blocks_of
 from tokenroof.serve.lists import append, remove
@@ -32,7 +32,11 @@ TOO_LARGE = 1
 
 @jit
 def advance(w: World, events: int) -> bool:
-    """Process up to ``events`` events. Returns whether there are more."""
+    """Process up to ``events`` events. Returns whether there are more.
+
+    It also stops, with ``GLOBAL["changes"]`` set, in front of an event of the fleet: these are rare, and
+    ``fleet.change`` is compiled only where there are any.
+    """
     g = w.g[0]
     if g["events"] == 0:
         _open(w)
@@ -54,6 +58,9 @@ def advance(w: World, events: int) -> bool:
             now = min(next_end, next_event, next_sent)
             if now == INF:
                 return False
+        if next_end > now and next_event == now and FLEET_EVENT <= w.event_k[0] >> ID_BITS <= SERVES:
+            g["changes"] = 1
+            return True
         g["events"] += 1
         if now < g["now_s"]:
             g["past_event"] += 1
@@ -75,9 +82,8 @@ def advance(w: World, events: int) -> bool:
 
 @jit
 def _open(w: World) -> None:
-    """Closed loop: the first ones are sent. What is known of the fleet is planned."""
+    """Closed loop: the first ones are sent."""
     g = w.g[0]
-    open_fleet(w)
     for _ in range(min(g["concurrency"], w.heads.size)):
         send_next(w, 0.0)
 
@@ -104,9 +110,7 @@ def send(w: World, i: int, now_s: float) -> None:
         request["reason"] = TOO_LARGE
         end(w, i, REJECTED, now_s)
         return
-    r = dispatch(w, i, now_s)
-    if r != NONE:
-        w.pool[w.rep[r]["pool"]]["arrived"] += 1
+    dispatch(w, i, now_s, 1)
 
 
 @jit
@@ -148,11 +152,8 @@ def _happen(w: World, kind: int, number: int, now_s: float) -> None:
         w.req[number]["state"] = PREFILLS
         append(w, r, PREFILLING, number)
         _new_work(w, r, now_s)
-    elif kind == HELD:
-        if w.rep[number]["kind"] == 0:
-            mark(w, number)
-    else:
-        change(w, kind, number, now_s)
+    elif kind == HELD and w.rep[number]["kind"] == 0:
+        mark(w, number)
 
 
 @jit

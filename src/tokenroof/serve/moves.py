@@ -269,15 +269,6 @@ def complete(w: World, r: int, i: int, now_s: float) -> None:
 
 
 @jit
-def fail(w: World, r: int, i: int, reason: int, now_s: float) -> None:
-    """Request ``i``, which is in no list of replica ``r``, is given up for a number of ``REASONS``."""
-    release(w, r, i)
-    let_go(w, r, i)
-    w.req[i]["reason"] = reason
-    end(w, i, FAILED, now_s)
-
-
-@jit
 def start_transfer(w: World, r: int, i: int, now_s: float) -> None:
     """The cache of request ``i`` leaves its prefill replica for ``r``, over both ends' links.
 

@@ -41,12 +41,12 @@ from tokenroof.serve.moves import (
     complete,
     empty_places,
     end,
-    fail,
     join_ready,
     join_soon,
     keep_place,
     leave_batch,
     line_up,
+    release_home,
     share_prompt,
     take_charge,
 )
@@ -282,39 +282,30 @@ def hand_over(w: World, r: int, i: int, now_s: float) -> None:
     request["home"] = r
     if math.isnan(request["first_s"]):
         request["last_s"] = now_s
-    to = find_decoder(w, r, i, now_s)
-    if to != NONE:
-        w.pool[w.rep[to]["pool"]]["arrived"] += 1
+    dispatch(w, i, now_s, 1)
 
 
 @jit
-def find_decoder(w: World, home: int, i: int, now_s: float) -> int:
-    """Request ``i``, whose cache is on ``home``, lines up at a decode replica. Returns which, or ``NONE``."""
-    to = route(w, i, DECODE_STAGE)
-    if to == NONE:
-        fail(w, home, i, NOBODY_LEFT, now_s)
-        look_again(w, home)
-        return NONE
-    note(w, to, now_s)
-    take_charge(w, to, i)
-    line_up(w, to, i, False)
-    wake(w, to, i, now_s)
-    return to
+def dispatch(w: World, i: int, now_s: float, arrives: int) -> None:
+    """Request ``i`` lines up at a replica that prefills it, or decodes it if its cache is at its home.
 
-
-@jit
-def dispatch(w: World, i: int, now_s: float) -> int:
-    """Request ``i`` lines up at a replica that prefills it. Returns which; ``NONE``: it is over."""
-    to = route(w, i, PREFILL_STAGE)
+    If there is none it is over. ``arrives``: 1 when this counts as an arrival, 0 when it is sent again.
+    """
+    home = int(w.req[i]["home"])
+    to = route(w, i, PREFILL_STAGE if home == NONE else DECODE_STAGE)
     if to == NONE:
+        if home != NONE:
+            release_home(w, home, i)
+            look_again(w, home)
         w.req[i]["reason"] = NOBODY_LEFT
-        end(w, i, REJECTED if w.req[i]["retries"] == 0 else FAILED, now_s)
-        return NONE
+        taken = w.req[i]["retries"] > 0 or home != NONE
+        end(w, i, FAILED if taken else REJECTED, now_s)
+        return
     note(w, to, now_s)
+    w.pool[w.rep[to]["pool"]]["arrived"] += arrives
     take_charge(w, to, i)
     line_up(w, to, i, False)
     wake(w, to, i, now_s)
-    return to
 
 
 @jit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from tokenroof.serve import kernel
 from tokenroof.serve.account import ALIVE, BUSY, ROWS, RUNNING, USED, WAITING, note
 from tokenroof.serve.arrays import World
 from tokenroof.serve.core import Setup
+from tokenroof.serve.fleet import change, open_fleet
 from tokenroof.serve.jit import jit
 from tokenroof.serve.moves import COMPLETED, out_tokens
 from tokenroof.serve.prefix import tier_totals
@@ -86,9 +88,15 @@ def simulate(setup: Setup, requests: Requests, *, progress: Callable[[Progress],
         A setup that cannot serve.
     """
     world, layouts = make_world(setup, requests)
-    complete = False
+    complete, told = False, 0
     try:
-        while _advance(world):
+        open_fleet(world)
+        while _call(kernel.advance, world, SLICE):
+            if world.g[0]["changes"]:
+                _call(change, world)
+                if world.g[0]["events"] < told + SLICE:
+                    continue
+            told = int(world.g[0]["events"])
             if progress is not None:
                 progress(_progress(world))
         complete = True
@@ -99,23 +107,27 @@ def simulate(setup: Setup, requests: Requests, *, progress: Callable[[Progress],
     return _run(setup, requests, world, layouts, complete)
 
 
-def _advance(world: World) -> bool:
-    """A slice of events; the first one of a process may compile the kernel.
+def _call(function: Callable[..., Any], *args: object) -> Any:
+    """Call a compiled function; the first call of a process may compile it.
 
     Compiling makes millions of objects that all live on; looking for garbage among them is half the work.
     """
-    if kernel_is_ready() or not gc.isenabled():
-        return bool(kernel.advance(world, SLICE))
+    if _is_ready(function) or not gc.isenabled():
+        return function(*args)
     gc.disable()
     try:
-        return bool(kernel.advance(world, SLICE))
+        return function(*args)
     finally:
         gc.enable()
 
 
 def kernel_is_ready() -> bool:
     """Whether the kernel is compiled, or loaded from the cache, in this process; in plain Python always."""
-    signatures: list[object] | None = getattr(kernel.advance, "signatures", None)
+    return _is_ready(kernel.advance)
+
+
+def _is_ready(function: Callable[..., Any]) -> bool:
+    signatures: list[object] | None = getattr(function, "signatures", None)
     return signatures is None or len(signatures) > 0
 
 
