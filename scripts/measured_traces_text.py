@@ -245,9 +245,8 @@ def closing(tpot: Mapping[str, tuple[float, float]]) -> str:
   Mixtral. Kernel times and the host time of a step (0.5 ms assumed) are to be fitted together.
 - **RTX PRO 6000**, one card: {one}. Kernels were measured on the chip; the host's time is assumed.
 - **RTX PRO 6000**, two cards: {two}, in decoding and in prefill. All-reduces were measured too, on another
-  machine (46 GB/s for 1.3 MB). At a third to a quarter of that, as when cards cannot reach each other and
-  copy through the host's memory, the run would by a rough count take as long as measured. How the cards were
-  connected is not recorded.
+  machine (37 GB/s). At 12 to 15 GB/s, as when cards cannot reach each other and copy through the host's
+  memory, the run would by a rough count take as long as measured. How they were connected is not recorded.
 
 ## How well can one know
 
