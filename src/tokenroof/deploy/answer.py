@@ -14,6 +14,7 @@ from tokenroof.deploy.colocated import Times, prefill_steps, table_of
 from tokenroof.deploy.core import Capacity, Deployment, Estimate, Infeasible, Metric, Phase, Pool
 from tokenroof.deploy.defaults import DEFAULT_CONCURRENCY, default_concurrency, nearest_fit
 from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding
+from tokenroof.deploy.halves.models import part_of
 from tokenroof.deploy.legality import engine_problem
 from tokenroof.deploy.metrics import metric
 from tokenroof.deploy.phases import LazyPhases, phase
@@ -82,10 +83,11 @@ def infeasible(
 def fit_problem(question: Question, pool: Pool) -> Infeasible | None:
     """Why the model does not fit the pool's chips, with the nearest change that would, or None."""
     deployment, shape = question.deployment, question.shape
-    problem = memory_problem(pool, deployment.model, deployment.precision, shape)
+    part = part_of(deployment, pool)
+    problem = memory_problem(pool, part, deployment.precision, shape)
     if problem is None:
         return None
-    nearest = nearest_fit(pool, deployment.model, deployment.precision, shape)
+    nearest = nearest_fit(pool, part, deployment.precision, shape)
     return replace(problem, reason=f"{problem.reason} {nearest}")
 
 

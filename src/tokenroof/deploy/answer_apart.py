@@ -18,7 +18,7 @@ from tokenroof.deploy.answer import (
     usage,
 )
 from tokenroof.deploy.capacity import capacity
-from tokenroof.deploy.colocated import micro_batches
+from tokenroof.deploy.colocated import micro_batches, table_of
 from tokenroof.deploy.core import Estimate, Infeasible, Pool
 from tokenroof.deploy.disaggregated import serve_apart
 from tokenroof.deploy.metrics import metric
@@ -40,7 +40,7 @@ def answer(
     if problem is not None:
         return infeasible(question, problem, asked, memory)
     whole, _, assumed = chosen_sequences(decode, memory.max_batch, concurrency, batch)
-    apart = serve_apart(prefill, decode, deployment, shape, plan, whole)
+    apart = serve_apart(prefill, decode, deployment, shape, plan, whole, table_of(decode, deployment, plan))
     busiest = -(-apart.decoding // decode.replicas)
     problem = sequences_problem(question, decode, memory.max_batch, busiest)
     if problem is not None:

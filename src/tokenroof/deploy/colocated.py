@@ -9,6 +9,7 @@ import numpy as np
 
 from tokenroof.deploy.core import Deployment, Pool
 from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding, even_chunks
+from tokenroof.deploy.halves.models import part_of
 from tokenroof.deploy.provenance import machine_of
 from tokenroof.deploy.schedule import (
     FloatArray,
@@ -75,10 +76,10 @@ class Served(Times):
 
 
 def table_of(pool: Pool, deployment: Deployment, plan: Plan) -> StepTable:
-    """The compiled step model of a pool."""
+    """The compiled step model of a pool: of what it computes of the model."""
     machine = machine_of(pool)
     return compile_table(
-        deployment.model,
+        part_of(deployment, pool),
         formats_on(deployment.precision, machine.peak_flop_per_s),
         pool.parallel,
         machine,

@@ -28,6 +28,7 @@ class Role(StrEnum):
     BOTH = "both"
     PREFILL = "prefill"
     DECODE = "decode"
+    FEED_FORWARD = "feed_forward"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,8 @@ class Deployment:
     model, precision : ModelSpec, Precision
         What is served, in which formats.
     pools : tuple of Pool
-        One with both roles, or one for prefill and one for decode.
+        One with both roles, or one for prefill and one for decode; with a ``halves.core.FeedForward`` the
+        decode pool keeps attention alone.
     expert_load_factor : float
         Routed tokens of the busiest expert parallel rank over the mean; 1 is perfect balance.
 

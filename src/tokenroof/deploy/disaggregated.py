@@ -13,6 +13,7 @@ from tokenroof.deploy.core import Deployment, Pool
 from tokenroof.deploy.generation import Plan, decoding
 from tokenroof.deploy.handoff import handoff_s
 from tokenroof.perf.compile import Samples
+from tokenroof.perf.table import StepTable
 from tokenroof.workload.core import RequestShape
 
 IntArray = npt.NDArray[np.int64]
@@ -45,8 +46,11 @@ def serve_apart(
     shape: RequestShape,
     plan: Plan,
     concurrency: int,
+    table: StepTable,
 ) -> Apart:
     """Steady state of ``concurrency`` requests going round prefill, hand-off and decode.
+
+    ``table`` has the steps of the decode pool.
 
     Notes
     -----
@@ -62,7 +66,6 @@ def serve_apart(
     together_s = float(prefill_steps(prefill, prefill_table, shape, ranks).time_s.sum())
     fed_per_s = prefill.replicas * ranks * min(concurrency, prefill.parallel.pp) / together_s
     before_s = prefill_s + handoff_s(prefill, decode, model, deployment.precision, shape.isl_tokens)
-    table = table_of(decode, deployment, plan)
 
     def steps_of(counts: IntArray) -> Samples:
         per_replica = -(-counts // decode.replicas)

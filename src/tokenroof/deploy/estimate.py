@@ -12,6 +12,9 @@ from tokenroof.deploy.accounts import Spending
 from tokenroof.deploy.answer import Question, infeasible
 from tokenroof.deploy.core import Deployment, Estimate, Infeasible, Pool, Role
 from tokenroof.deploy.generation import plan_of
+from tokenroof.deploy.halves.answer import answer as answer_in_halves
+from tokenroof.deploy.halves.legality import halves_problem
+from tokenroof.deploy.halves.models import feed_forward_of, part_of
 from tokenroof.deploy.handoff import handoff_problem
 from tokenroof.deploy.legality import context_problem, layout_problem
 from tokenroof.errors import InputError
@@ -33,7 +36,7 @@ def estimate(
     Parameters
     ----------
     deployment : Deployment
-        One pool with both roles, or one prefill and one decode pool.
+        One pool with both roles, or one prefill and one decode pool, with a feed-forward pool or without.
     shape : RequestShape
         Lengths of every request.
     catalog : Catalog
@@ -78,26 +81,38 @@ def estimate(
     pools = {pool.role: pool for pool in deployment.pools}
     if Role.BOTH in pools:
         return answer_colocated.answer(question, pools[Role.BOTH], concurrency, batch)
+    feed_forward = feed_forward_of(deployment)
+    if feed_forward is not None:
+        return answer_in_halves(
+            question, pools[Role.PREFILL], pools[Role.DECODE], feed_forward, concurrency, batch
+        )
     return answer_apart.answer(question, pools[Role.PREFILL], pools[Role.DECODE], concurrency, batch)
 
 
 def _illegal(deployment: Deployment, shape: RequestShape) -> Infeasible | None:
     roles = sorted(pool.role for pool in deployment.pools)
-    if roles not in ([Role.BOTH], sorted([Role.PREFILL, Role.DECODE])):
+    apart = [Role.PREFILL, Role.DECODE]
+    if roles not in ([Role.BOTH], sorted(apart), sorted([*apart, Role.FEED_FORWARD])):
+        beside = " A feed-forward pool comes beside both." if Role.FEED_FORWARD in roles else ""
         raise InputError(
             "a deployment has one pool with both roles, or one prefill and one decode pool; "
-            f"got {', '.join(roles)}."
+            f"got {', '.join(roles)}.{beside}"
         )
     for pool in deployment.pools:
         if pool.replicas < 1:
             raise InputError(f"replicas must be at least 1, got {pool.replicas}.")
-        problem = layout_problem(pool, deployment.model, deployment.precision)
+        problem = layout_problem(pool, part_of(deployment, pool), deployment.precision)
         if problem is not None:
             return problem
-    problem = context_problem(deployment.model, shape)
-    if problem is None and len(deployment.pools) == 2:
+    problem = context_problem(deployment.model, shape) or halves_problem(deployment)
+    if problem is None and len(deployment.pools) > 1:
         prefill, decode = _by_role(deployment.pools)
         problem = handoff_problem(prefill, decode)
+    if problem is None and deployment.model.generation is not None and feed_forward_of(deployment):
+        problem = Infeasible(
+            reason=f"{deployment.model.name} denoises blocks, for which layers in halves are not modelled. "
+            "Leave out the feed-forward pool."
+        )
     return problem
 
 

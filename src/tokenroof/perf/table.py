@@ -341,7 +341,7 @@ def _compile(
         seqs=seqs,
         contexts=contexts,
         decode=decode,
-        decode_sum_s=_running_sum(decode.time_s, contexts),
+        decode_sum_s=running_sum(decode.time_s, contexts),
         chunks=compiler.CHUNK_KNOTS,
         new=new,
         past=past,
@@ -365,7 +365,7 @@ def _lane(subject: compiler.Subject, name: str, dense_tokens: int) -> Lane:
     return Lane(feature=name, dense=Samples(*dense), tail=tail, tail_samples=Samples(*beyond))
 
 
-def _running_sum(rows: FloatArray, knots: IntArray) -> FloatArray:
+def running_sum(rows: FloatArray, knots: IntArray) -> FloatArray:
     """Sum over whole contexts from the first knot (0) up to each knot, of what is linear between. [s]"""
     gap = np.diff(knots).astype(np.float64)
     left, right = rows[:, :-1], rows[:, 1:]

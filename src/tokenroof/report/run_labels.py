@@ -70,6 +70,7 @@ GROUPS: dict[str, dict[str, Shown]] = {
         "running_seqs": _plain("sequences running, per replica"),
         "waiting_seqs": _plain("sequences waiting"),
         "decode_batch_seqs": _plain("sequences of a decode step"),
+        "working_fraction": _part("time at work on its half of the layers"),
         "compute_fraction": _part("arithmetic at peak"),
         "memory_fraction": _part("bandwidth in use"),
         "network_fraction": _part("bandwidth in use"),

@@ -18,9 +18,12 @@ from tokenroof.deploy.answer import (
 )
 from tokenroof.deploy.capacity import capacity
 from tokenroof.deploy.core import Estimate, Infeasible, Metric, Role
+from tokenroof.deploy.halves.models import part_of
+from tokenroof.deploy.simulated.halves import replica_chips
+from tokenroof.deploy.simulated.halves_answer import of_halves, phases_of_halves, works_of
 from tokenroof.deploy.simulated.pools import Served
 from tokenroof.deploy.simulated.question import Prepared, decoding_pool
-from tokenroof.deploy.simulated.spent import PoolWork, pool_work, usage_of
+from tokenroof.deploy.simulated.spent import PoolWork, usage_of, used
 from tokenroof.deploy.simulated.terms import QUANTILES, run_metric
 from tokenroof.serve.metrics import ClassMetrics, Metrics, measure
 from tokenroof.serve.pools import PoolUse
@@ -57,23 +60,21 @@ def answer(prepared: Prepared, run: Run) -> Estimate:
     question = prepared.question
     deployment, shape, plan = question.deployment, question.shape, question.plan
     served = decoding_pool(prepared.served)
-    memory = capacity(served.pool, deployment.model, deployment.precision, shape)
+    memory = capacity(served.pool, part_of(deployment, served.pool), deployment.precision, shape)
     measured = measure(run, prepared.serving.window)
     concurrency = run.requests.concurrency or _rounded(measured.mean_concurrency)
     if run.complete and not measured.counts.completed:
         problem = _nothing_completed(measured, served)
         return replace(infeasible(question, problem, concurrency, memory), run=run)
     span_s = measured.makespan.span_s
-    works = tuple(
-        pool_work(run, index, each, deployment, span_s) for index, each in enumerate(prepared.served)
-    )
-    metrics = dict(_metrics(prepared, run, measured, works))
+    works, others = works_of(run, prepared.served, deployment, span_s)
+    metrics = dict(_metrics(prepared, run, measured, works)) | dict(of_halves(prepared.served, works, others))
     found = {name: run_metric(name, value) for name, value in metrics.items() if math.isfinite(value)}
-    spent = _spent(prepared, run, works, span_s)
+    spent = _spent(prepared, run, (*works, *others), span_s)
     bases = tuple(
-        question.spending.basis(question.catalog.economics(), each.pool.chip) for each in prepared.served
+        question.spending.basis(question.catalog.economics(), pool.chip) for pool in deployment.pools
     )
-    decode = next(work for work in works if work.served is served)
+    decode = next(work for work, each in zip(works, prepared.served, strict=True) if each is served)
     prompts = next(each.pool for each in prepared.served if each.pool.role is not Role.DECODE)
     query = served.setup.table.subject.decode_tokens
     estimate = assemble(
@@ -91,7 +92,8 @@ def answer(prepared: Prepared, run: Run) -> Estimate:
                 max(1, decode.in_flight),
                 query_tokens=query,
             ),
-        ),
+        )
+        | phases_of_halves(question, served, max(1, round(decode.decode_seqs))),
         bases=bases,
         assumptions=(*_said_first(measured, run), *_traffic(prepared, run), *prepared.notes),
     )
@@ -188,7 +190,7 @@ def _metrics(prepared: Prepared, run: Run, measured: Metrics, works: tuple[PoolW
 def _chips(prepared: Prepared) -> int:
     spares = prepared.serving.fleet.spares
     return sum(
-        each.pool.parallel.chips * (each.pool.replicas + (spares[index] if index < len(spares) else 0))
+        replica_chips(each) * (each.pool.replicas + (spares[index] if index < len(spares) else 0))
         for index, each in enumerate(prepared.served)
     )
 
@@ -242,14 +244,7 @@ def _of_pool(work: PoolWork, use: PoolUse, run: Run) -> Values:
     yield "kv_used_fraction", use.used_fraction
     yield "kv_peak_fraction", use.peak_fraction
     yield "busy_fraction", use.busy_fraction
-    yield "compute_fraction", work.fraction("compute_s")
-    for name in work.sums:
-        kind, _, of = name.partition(":")
-        if kind in ("memory_s", "network_s") and work.sums[name] > 0.0:
-            yield f"{kind.removesuffix('_s')}_fraction:{of}", work.fraction(name)
-    limits = {name: value for name, value in work.sums.items() if name.startswith("limit_s:") and value > 0.0}
-    for name, value in limits.items():
-        yield f"limit_fraction:{name.removeprefix('limit_s:')}", value / sum(limits.values())
+    yield from used(work)
     if pool.role is not Role.BOTH:
         yield "link_fraction", use.link_busy_fraction
     if run.setup.fleet.incidents:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from tokenroof.deploy.halves.notes import halves_notes
+from tokenroof.deploy.simulated.halves import ServedHalves
 from tokenroof.deploy.simulated.pools import Served
 from tokenroof.deploy.simulated.startup import START_UP_NOTE
 
@@ -48,5 +50,7 @@ def _of_pool(each: Served) -> Iterator[str]:
             "data parallel: the ranks of a replica share blocks and work evenly; energy is that of ranks as "
             "busy as the busiest"
         )
+    if isinstance(each, ServedHalves):
+        yield from halves_notes(each.steps)
     if setup.link is not None and setup.link.overlap_fraction == 0.0:
         yield "the cache is handed over after the prefill; nothing of it is hidden"

@@ -9,6 +9,7 @@ from tokenroof.catalog.core import OperandKind
 from tokenroof.catalog.model import LinearAttention, Mamba, ModelSpec, Precision
 from tokenroof.deploy.capacity import tier_of
 from tokenroof.deploy.core import Deployment, Infeasible, Pool, Role
+from tokenroof.deploy.halves.models import part_of
 from tokenroof.deploy.handoff import handoff_fabric
 from tokenroof.deploy.provenance import machine_of
 from tokenroof.deploy.simulated.drafting.core import Drafting, draft_lane, with_lane
@@ -141,7 +142,7 @@ def serve_pool(
     settings = options.settings or engine_options(pool.engine, {})
     engine = engine_with(pool.engine, settings)
     pool = replace(pool, engine=engine)
-    model, precision = deployment.model, deployment.precision
+    model, precision = part_of(deployment, pool), deployment.precision
     drafting = options.drafting if pool.role is not Role.PREFILL else None
     draft = drafting.memory(pool, deployment) if drafting is not None else DraftMemory()
     size = cache_size(pool, model, precision, settings, longest_tokens=lengths.longest_tokens, draft=draft)
@@ -183,7 +184,7 @@ def step_table(pool: Pool, deployment: Deployment, query_tokens: int) -> StepTab
     """The compiled step model of a pool that decodes so many tokens per sequence and step."""
     machine = machine_of(pool)
     return compile_table(
-        deployment.model,
+        part_of(deployment, pool),
         formats_on(deployment.precision, machine.peak_flop_per_s),
         pool.parallel,
         machine,

@@ -13,10 +13,13 @@ from tokenroof.deploy.answer import Question, fit_problem, infeasible
 from tokenroof.deploy.capacity import capacity
 from tokenroof.deploy.core import Deployment, Estimate, Infeasible, Role
 from tokenroof.deploy.generation import plan_of
+from tokenroof.deploy.halves.legality import halves_problem
+from tokenroof.deploy.halves.models import part_of
 from tokenroof.deploy.handoff import handoff_problem
 from tokenroof.deploy.legality import layout_problem
+from tokenroof.deploy.simulated.halves import serve_deployment, served_pools
 from tokenroof.deploy.simulated.notes import notes_of
-from tokenroof.deploy.simulated.pools import Lengths, PoolOptions, Served, serve_pool
+from tokenroof.deploy.simulated.pools import Lengths, PoolOptions, Served
 from tokenroof.errors import InputError
 from tokenroof.serve.core import Fleet, Router, Setup
 from tokenroof.serve.spans import WHOLE, Window
@@ -93,7 +96,7 @@ def prepare(
     Parameters
     ----------
     deployment : Deployment
-        Pools that do both, or prefill pools and decode pools.
+        Pools that do both, or prefill pools and decode pools; with one decode pool also a feed-forward pool.
     requests : Requests
         Their lengths decide how memory is cut.
     serving : Serving
@@ -130,18 +133,16 @@ def prepare(
     if problem is not None:
         return infeasible(question, problem, concurrency)
     lengths = lengths_of(requests)
-    served: list[Served] = []
     options = serving.pools or (PoolOptions(),) * len(deployment.pools)
-    for pool, chosen in zip(deployment.pools, options, strict=True):
-        found = serve_pool(pool, deployment, chosen, lengths, catalog)
-        if isinstance(found, Infeasible):
-            return infeasible(question, found, concurrency)
-        served.append(found)
-    resolved = replace(deployment, pools=tuple(each.pool for each in served))
+    served = serve_deployment(deployment, options, lengths, catalog)
+    if isinstance(served, Infeasible):
+        return infeasible(question, served, concurrency)
+    resolved = replace(deployment, pools=served_pools(served))
     question = replace(question, deployment=resolved)
     problem = _too_large(requests, served)
     if problem is not None:
-        memory = capacity(decoding_pool(served).pool, deployment.model, deployment.precision, shape)
+        decoder = decoding_pool(served).pool
+        memory = capacity(decoder, part_of(deployment, decoder), deployment.precision, shape)
         return infeasible(question, problem, concurrency, memory)
     changes = bool(serving.fleet.incidents or serving.fleet.autoscalers)
     setup = Setup(
@@ -155,7 +156,7 @@ def prepare(
     return Prepared(
         question=question,
         serving=serving,
-        served=tuple(served),
+        served=served,
         setup=setup,
         notes=notes_of(served, changes=changes),
     )
@@ -190,10 +191,18 @@ def _default_router() -> Router:
 
 
 def _check(deployment: Deployment, serving: Serving) -> None:
-    roles = {pool.role for pool in deployment.pools}
-    if roles not in ({Role.BOTH}, {Role.PREFILL, Role.DECODE}):
-        found = ", ".join(sorted(roles)) or "none"
+    kinds = [pool.role for pool in deployment.pools]
+    halves = Role.FEED_FORWARD in kinds
+    roles = set(kinds) - {Role.FEED_FORWARD}
+    if roles not in (
+        ({Role.PREFILL, Role.DECODE},) if halves else ({Role.BOTH}, {Role.PREFILL, Role.DECODE})
+    ):
+        found = ", ".join(sorted(set(kinds))) or "none"
         raise InputError(f"pools do both, or prefill and decode apart; got {found}. Add what is missing.")
+    if halves and (kinds.count(Role.FEED_FORWARD), kinds.count(Role.DECODE)) != (1, 1):
+        raise InputError("a feed-forward pool works with one decode pool. Leave the others out.")
+    if halves and kinds[-1] is not Role.FEED_FORWARD:
+        raise InputError("the feed-forward pool comes last, after prefill and decode. Change the order.")
     for pool in deployment.pools:
         if pool.replicas < 1:
             raise InputError(f"replicas must be at least 1, got {pool.replicas}.")
@@ -212,9 +221,12 @@ def _illegal(question: Question, requests: Requests) -> Infeasible | None:
             reason=f"{model.name} denoises blocks, which is not simulated. Ask for the closed form."
         )
     for pool in deployment.pools:
-        problem = layout_problem(pool, model, deployment.precision)
+        problem = layout_problem(pool, part_of(deployment, pool), deployment.precision)
         if problem is not None:
             return problem
+    problem = halves_problem(deployment)
+    if problem is not None:
+        return problem
     prefills = [pool for pool in deployment.pools if pool.role is Role.PREFILL]
     decodes = [pool for pool in deployment.pools if pool.role is Role.DECODE]
     for prefill in prefills:

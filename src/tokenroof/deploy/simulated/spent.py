@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,11 +101,23 @@ def pool_work(run: Run, index: int, served: Served, deployment: Deployment, span
         sums=sums,
         up_s=up_s,
         busy_s=busy_s,
-        paid_s=_paid_s(run, index, up_s, span_s),
+        paid_s=paid_s(run, index, up_s, span_s),
         decode_busy_s=min(decode_s / in_flight, busy_s),
         decode_seqs=seqs,
         in_flight=round(in_flight),
     )
+
+
+def used(work: PoolWork) -> Iterator[tuple[str, float]]:
+    """How much of its peaks a pool used while it was up, and what limited its steps."""
+    yield "compute_fraction", work.fraction("compute_s")
+    for name in work.sums:
+        kind, _, of = name.partition(":")
+        if kind in ("memory_s", "network_s") and work.sums[name] > 0.0:
+            yield f"{kind.removesuffix('_s')}_fraction:{of}", work.fraction(name)
+    limits = {name: value for name, value in work.sums.items() if name.startswith("limit_s:") and value > 0.0}
+    for name, value in limits.items():
+        yield f"limit_fraction:{name.removeprefix('limit_s:')}", value / sum(limits.values())
 
 
 def with_drafts(quantities: Quantities, served: Served, deployment: Deployment) -> Quantities:
@@ -171,7 +183,7 @@ def _decoding(
     return float(often @ step_s), float(often.sum()), float(often @ whole / often.sum())
 
 
-def _paid_s(run: Run, index: int, up_s: float, span_s: float) -> float:
+def paid_s(run: Run, index: int, up_s: float, span_s: float) -> float:
     """Replica time that is paid: failed ones and spares all the time; of autoscaled pools as they were up."""
     fleet = run.setup.fleet
     spares = fleet.spares[index] if index < len(fleet.spares) else 0
@@ -214,5 +226,5 @@ def _decode_share(work: PoolWork) -> float:
     """
     role = work.served.pool.role
     if role is not Role.BOTH:
-        return 1.0 if role is Role.DECODE else 0.0
+        return 0.0 if role is Role.PREFILL else 1.0
     return work.decode_busy_s / work.busy_s if work.busy_s > 0.0 else 0.0

@@ -65,6 +65,9 @@ TERMS: dict[str, Term] = {
     "network_fraction": Term(
         "1", "bytes over what a chip's links of a fabric could move while replicas are up" + _WHOLE
     ),
+    "working_fraction": Term(
+        "1", "time in which a pool's own operators run over the time up: the rest is waiting" + _WHOLE
+    ),
     "limit_fraction": Term("1", "part of the steps' time that a resource limits" + _WHOLE),
     "link_fraction": Term("1", "time that the hand-off link is in use over the time up" + _WHOLE),
     "slowed_fraction": Term("1", "time in slowed steps over the time up" + _WHOLE),

@@ -87,7 +87,8 @@ def timeline_rows(estimate: Estimate, unit_s: float = 1.0) -> list[dict[str, Any
     run = estimate.run
     assert run is not None
     rows: list[dict[str, Any]] = []
-    for at, pool in enumerate(estimate.deployment.pools):
+    # A feed-forward pool comes last and takes no requests of its own.
+    for at, pool in enumerate(estimate.deployment.pools[: len(run.setup.pools)]):
         label = "" if pool.role is Role.BOTH else str(pool.role)
         for quantity, values in _curves(run, at, pool.role).items():
             thin, width_s = _thinned(values, run.timeline_bin_s)

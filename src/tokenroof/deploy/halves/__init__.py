@@ -1,0 +1,1 @@
+"""Attention on one group of chips, feed-forwards on another: the two halves of every layer apart."""
