@@ -1,5 +1,8 @@
 """How long micro-batches take that go to and fro: against a schedule that is played through."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -75,3 +78,9 @@ def test_two_hide_each_other_and_the_third_the_wires() -> None:
     assert rate(2) == pytest.approx(2 / 3, rel=0.01)
     assert rate(3) == pytest.approx(1.0, rel=0.01)
     assert rate(4) == pytest.approx(1.0, rel=0.01)
+
+
+def test_the_page_shows_what_comes_out() -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "model" / "halves.md"
+    result = doctest.testfile(str(page), module_relative=False)
+    assert (result.failed, result.attempted) == (0, 4)

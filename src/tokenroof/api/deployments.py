@@ -19,6 +19,7 @@ from tokenroof.api.lookup import Catalog
 from tokenroof.api.spec.core import Spec
 from tokenroof.api.spec.sections import (
     EngineSection,
+    FeedForwardSection,
     FleetSection,
     PoolSection,
     SpeculationSection,
@@ -27,6 +28,8 @@ from tokenroof.api.spec.sections import (
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.deploy.accounts import Spending
 from tokenroof.deploy.core import Deployment, Pool, Role
+from tokenroof.deploy.halves.core import FeedForward
+from tokenroof.deploy.halves.models import attention_half
 from tokenroof.deploy.simulated.drafting.core import Drafting
 from tokenroof.deploy.simulated.drafting.eagle import Eagle
 from tokenroof.deploy.simulated.drafting.known import KnownDraft
@@ -37,6 +40,7 @@ from tokenroof.deploy.simulated.engines.choose import engine_options
 from tokenroof.deploy.simulated.offload import Host, Offload, Remote, Ssd
 from tokenroof.deploy.simulated.pools import PoolOptions
 from tokenroof.errors import InputError
+from tokenroof.graph.core import Parallel
 from tokenroof.serve.core import Autoscaler, Fleet, Incident, Router
 from tokenroof.serve.routers.least_loaded import LeastLoaded
 from tokenroof.serve.routers.power_of_two import PowerOfTwo
@@ -92,7 +96,8 @@ def asked(spec: Spec, layout: Sequence[PoolSection], requests: Requests, catalog
         isl_tokens=max(1, round(float(requests.isl_tokens.mean()))),
         osl_tokens=max(1, round(float(requests.osl_tokens.mean()))),
     )
-    pools, options, notes = [], [], []
+    pools: list[Pool] = []
+    options, notes = [], []
     for section in layout:
         pool, given = _pool(spec, section, model, formats, shape, catalog)
         pools.append(pool)
@@ -104,6 +109,11 @@ def asked(spec: Spec, layout: Sequence[PoolSection], requests: Requests, catalog
                 "the fewest chips that hold the model and a working set of sequences of mean length"
             )
     check_cache(formats, [pool.chip for pool in pools])
+    for section in layout:
+        if section.feed_forward is not None:
+            pool, given = _feed_forward(spec, section.feed_forward, section.replicas, catalog)
+            pools.append(pool)
+            options.append(given)
     deployment = Deployment(
         model=model,
         precision=formats,
@@ -129,7 +139,14 @@ def _pool(
     pool = Pool(
         chip=chip,
         engine=engine,
-        parallel=sharding(chip, engine, model, formats, shape, ways),
+        parallel=sharding(
+            chip,
+            engine,
+            model if section.feed_forward is None else attention_half(model),
+            formats,
+            shape,
+            ways,
+        ),
         role=Role(section.role),
         replicas=section.replicas,
     )
@@ -142,6 +159,22 @@ def _pool(
         start_up_s=section.start_up,
         prefix_caching=spec.cache.prefix_caching if section.role != "decode" else False,
     )
+
+
+def _feed_forward(
+    spec: Spec, section: FeedForwardSection, replicas: int, catalog: Catalog
+) -> tuple[FeedForward, PoolOptions]:
+    said: EngineSection = section.engine or spec.engine
+    engine = resolve_engine(catalog, said.name)
+    ways = {name: getattr(section, name) for name in ("tp", "ep", "dp")}
+    pool = FeedForward(
+        chip=resolve_chip(catalog, section.chip),
+        engine=engine,
+        parallel=Parallel(**{name: count for name, count in ways.items() if count is not None}),
+        replicas=replicas,
+        micro_batches=section.micro_batches,
+    )
+    return pool, PoolOptions(settings=engine_options(engine, said.options, scheduler=said.scheduler))
 
 
 def _offload(tier: TierSection) -> Offload:
@@ -192,6 +225,7 @@ def fleet_of(said: FleetSection, pools: Sequence[Pool]) -> Fleet:
     InputError
         A pool or replica that is not there; more than one autoscaler for a pool.
     """
+    pools = [pool for pool in pools if pool.role is not Role.FEED_FORWARD]
     for index, failure in enumerate(said.failures):
         place = f"fleet.failures.{index}"
         _check_pool(place, failure.pool, pools)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tokenroof.deploy.core import Estimate, Metric
+from tokenroof.deploy.core import Estimate, Metric, Role
 from tokenroof.report.human import human, limit_name, share
 from tokenroof.report.labels import METRICS, Shown
 
@@ -112,6 +112,7 @@ GROUPS: dict[str, dict[str, Shown]] = {
 
 _BASES = {key: shown for group in GROUPS.values() for key, shown in group.items()}
 _LIMITED = frozenset({"limit_fraction"})
+_OF_RESOURCES = _LIMITED | {"memory_fraction", "network_fraction"}
 _ZERO_SAYS_NOTHING = frozenset(
     {
         "rejected_requests",
@@ -142,9 +143,19 @@ def run_label(identifier: str) -> str:
         label = _shown(base).label
     if not of:
         return label
-    if base in _LIMITED:
-        return f"{label} {limit_name(of)}"
-    return f"{of} {label}" if base in ("memory_fraction", "network_fraction") else f"{label}: {of}"
+    if base not in _OF_RESOURCES:
+        return f"{label}: {of}"
+    resource, pool = _resource_and_pool(of)
+    text = f"{label} {limit_name(resource)}" if base in _LIMITED else f"{resource} {label}"
+    return f"{text}: {pool}" if pool else text
+
+
+def _resource_and_pool(of: str) -> tuple[str, str]:
+    """What a metric is of, and of which pool where there are several: "memory:hbm", "decode2"."""
+    resource, _, pool = of.rpartition(":")
+    if resource and pool.rstrip("0123456789") in frozenset(Role):
+        return resource, pool
+    return of, ""
 
 
 def _shown(base: str) -> Shown:

@@ -72,6 +72,40 @@ class EngineSection(Section):
     scheduler: str | None = None
 
 
+class FeedForwardSection(Section):
+    """Chips that compute the feed-forwards of what a decode pool decodes; as many replicas as that has.
+
+    Attributes
+    ----------
+    chip : str, Path or Chip
+        Catalog name or chip file.
+    tp, ep, dp : int or None
+        Ways of parallelism, one of them at least: ``dp * tp`` chips, ``ep`` ways for the experts.
+    micro_batches : int
+        Parts of a batch that go to and fro.
+    engine : EngineSection or None
+        Whose kernels run, where it differs from the spec's engine.
+    """
+
+    chip: Named
+    tp: Count | None = None
+    ep: Count | None = None
+    dp: Count | None = None
+    micro_batches: Count = 3
+    engine: EngineSection | None = None
+
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _short_engine(cls, given: object) -> object:
+        return named(given)
+
+    @model_validator(mode="after")
+    def _sized(self) -> FeedForwardSection:
+        if self.tp is None and self.dp is None:
+            raise ValueError("say how many chips: dp and ep for experts, tp for dense layers")
+        return self
+
+
 class PoolSection(Section):
     """Replicas of one role.
 
@@ -89,6 +123,8 @@ class PoolSection(Section):
         Where it differs from the spec's engine.
     start_up : float or None
         From the decision to serve until the first step of a new replica; None: from the weights. [s]
+    feed_forward : FeedForwardSection or None
+        Of a decode pool: it keeps attention alone, these chips have the feed-forwards.
     """
 
     chip: Named
@@ -101,11 +137,18 @@ class PoolSection(Section):
     replicas: Count = 1
     engine: EngineSection | None = None
     start_up: Delay | None = None
+    feed_forward: FeedForwardSection | None = None
 
     @field_validator("engine", mode="before")
     @classmethod
     def _short_engine(cls, given: object) -> object:
         return named(given)
+
+    @model_validator(mode="after")
+    def _halves(self) -> PoolSection:
+        if self.feed_forward is not None and self.role != "decode":
+            raise ValueError(f"feed_forward belongs to a pool with role decode, this one has {self.role}")
+        return self
 
 
 class TierSection(Section):
