@@ -175,7 +175,8 @@ def test_every_wait_with_priorities_is_that_of_a_heap() -> None:
     requests = with_priorities(0)
     log = serve(requests).log
     levels, takes_s = LEVELS[requests.class_index].tolist(), services(MIXED)[requests.class_index].tolist()
-    start_s, line, now_s, sent = np.empty(COUNT), [], 0.0, 0
+    line: list[tuple[int, int]] = []
+    start_s, now_s, sent = np.empty(COUNT), 0.0, 0
     arrival_s = requests.arrival_s.tolist()
     for _ in range(COUNT):
         if not line:
@@ -203,7 +204,9 @@ def test_priorities_wait_as_cobham_says() -> None:
         rate_per_s = 0.8 / service_s.mean()
         residual_s = rate_per_s * np.mean(took_s**2) / 2.0
         for each in np.unique(LEVELS).tolist():
-            before, up_to = (rate_per_s * took_s[mine].sum() / COUNT for mine in (level < each, level <= each))
+            before, up_to = (
+                rate_per_s * took_s[mine].sum() / COUNT for mine in (level < each, level <= each)
+            )
             expected_s = residual_s / ((1.0 - before) * (1.0 - up_to))
             ratios.setdefault(each, []).append(float(wait_s[level[SKIPPED:] == each].mean()) / expected_s)
     for each, found in ratios.items():

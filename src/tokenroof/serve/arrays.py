@@ -168,6 +168,7 @@ POOL = np.dtype(
         ("cp", "i8"),
         ("pp", "i8"),
         ("overhead_s", "f8"),
+        ("draft_s", "f8"),  # more in a step with decoding sequences
         ("decode_at", "i8"),  # decode rows in ``table``, their width, and the contexts in ``knots``
         ("contexts", "i8"),
         ("contexts_at", "i8"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from tokenroof.perf.flat import flat_layout, flat_times
 from tokenroof.serve.core import Fleet, Stage
 from tokenroof.serve.results import REASONS, TIMELINE, RequestLog, Run, State
 from tokenroof.workload.core import NOBODY
@@ -268,7 +269,7 @@ def replicas_work_while_they_are_up(run: Run) -> Iterator[str]:
 
 
 def visits_account_for_busy_time(
-    run: Run, step_s: Sequence[FloatArray], extra_s: Sequence[float]
+    run: Run, step_s: Sequence[FloatArray | None], extra_s: Sequence[float]
 ) -> Iterator[str]:
     """Uses of the time table times its entries, and what is not in it, are the time in steps of each pool.
 
@@ -276,8 +277,8 @@ def visits_account_for_busy_time(
     ----------
     run : Run
         With its visits.
-    step_s : sequence of FloatArray
-        By pool: the flat time table that ``Run.visits`` counts the uses of. [s]
+    step_s : sequence of FloatArray or None
+        By pool: the flat time table that ``Run.visits`` counts the uses of; None: any. [s]
     extra_s : sequence of float
         By pool: time in steps that is in no table (overheads, drafts, slowdowns). [s]
     """
@@ -285,9 +286,31 @@ def visits_account_for_busy_time(
         run.replicas["pool"].astype(np.int64), weights=run.replicas["busy_s"], minlength=len(step_s)
     )
     for pool, (visits, table_s, more_s) in enumerate(zip(run.visits, step_s, extra_s, strict=True)):
+        if table_s is None:
+            continue
         told = float(visits @ table_s) + more_s
         if abs(told - busy[pool]) > 1e-6 * max(busy[pool], 1e-6):
             yield f"pool {pool}: visits account for {told!r} s of {float(busy[pool])!r} s in steps"
+
+
+def busy_time_is_what_steps_take(run: Run) -> Iterator[str]:
+    """The same with the tables of the run: of pools without stages, floors and failures, when all is over.
+
+    Every step looks up its tokens once, in the first lane: that counts steps, and so the host's time.
+    """
+    if not run.complete or run.setup.fleet.incidents:
+        return
+    step_s: list[FloatArray | None] = [None] * len(run.visits)
+    extra_s = [0.0] * len(run.visits)
+    for number, (pool, visits) in enumerate(zip(run.setup.pools, run.visits, strict=True)):
+        if visits.size and pool.table.subject.parallel.pp == 1 and pool.floor_s is None:
+            layout = flat_layout(pool.table, max(1, int(pool.scheduler.settings()["max_seqs"])))
+            step_s[number] = flat_times(pool.table, layout)
+            first, end = layout.lanes[0], layout.lanes[0].tail_offset + layout.lanes[0].tail_size
+            extra_s[number] = float(visits[first.dense_offset : end].sum()) * pool.table.overhead_s
+            decoded = float(run.replicas["steps"][run.replicas["pool"] == number].sum())
+            extra_s[number] += pool.speculation.draft_step_s * decoded if pool.speculation else 0.0
+    yield from visits_account_for_busy_time(run, step_s, extra_s)
 
 
 INVARIANTS: tuple[Callable[[Run], Iterator[str]], ...] = (
@@ -300,6 +323,7 @@ INVARIANTS: tuple[Callable[[Run], Iterator[str]], ...] = (
     blocks_are_given_back,
     work_is_accounted,
     replicas_work_while_they_are_up,
+    busy_time_is_what_steps_take,
 )
 """What :func:`check` runs."""
 

@@ -51,6 +51,16 @@ def tokens_after(w: World, i: int, steps: int) -> int:
 
 
 @jit
+def count_step(w: World, r: int, i: int) -> None:
+    """A prefill has stood for a decode step of request ``i``: its token is there, with what was drafted."""
+    request = w.req[i]
+    made = int(request["made"])
+    drafted = tokens_after(w, i, made + 1) - tokens_after(w, i, made) - 1
+    w.rep[r]["decode_tokens"] += drafted
+    request["made"] = made + 1
+
+
+@jit
 def blocks_at(w: World, r: int, i: int) -> int:
     """Blocks that decoding request ``i`` holds on ``r`` now, shared units not counted."""
     p = w.rep[r]["pool"]
@@ -332,7 +342,7 @@ def arrived(w: World, r: int, i: int, now_s: float) -> int:
         request["first_s"] = now_s
     else:
         gap(w, int(p), now_s - request["last_s"], 1.0)
-        request["made"] += 1
+        count_step(w, r, i)
     request["last_s"] = now_s
     join_soon(w, r, i)
     return int(home)

@@ -39,6 +39,7 @@ from tokenroof.serve.moves import (
     MOVES,
     REJECTED,
     complete,
+    count_step,
     empty_places,
     end,
     join_ready,
@@ -265,7 +266,7 @@ def prompt_done(w: World, r: int, i: int, now_s: float) -> None:
         return
     if again:
         gap(w, replica["pool"], now_s - request["last_s"], 1.0)
-        request["made"] += 1
+        count_step(w, r, i)
     else:
         request["first_s"] = now_s
     request["last_s"] = now_s

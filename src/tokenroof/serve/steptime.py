@@ -1,8 +1,8 @@
 """The time of steps, from the flat arrays of step tables, in compiled code.
 
 The same interpolation as ``StepTable.evaluate``; chunks of unlike lengths take the attention of as many
-equal ones, times the ratio of their query-key pairs. Every use of an entry of the table is counted
-in ``World.visit``, so that energy and the rest of a run are one dot product afterwards.
+equal ones as have the same tokens, cached tokens and query-key pairs. Every use of an entry of the table
+is counted in ``World.visit``, so that energy and the rest of a run are one dot product afterwards.
 """
 
 from __future__ import annotations
@@ -128,14 +128,21 @@ def lanes_s(
 def prefill_attention_s(
     w: World, p: int, chunks: int, tokens: float, past: float, pairs: float, weight: float
 ) -> float:
-    """Attention of ``chunks`` prompts with sums of new and past tokens and of query-key pairs."""
+    """Attention of ``chunks`` prompts with sums of new and past tokens and of query-key pairs.
+
+    Prompts of unlike lengths are taken for as many equal ones as have the same three sums.
+    """
     pool = w.pool[p]
     if chunks <= 0 or tokens <= 0.0:
         return 0.0
     count = float(_part(chunks, pool["dp"]))
-    new, old = tokens / chunks, past / chunks
-    alike = new * old + new * (new + 1.0) / 2.0
-    unlike = max(1.0, (pairs / chunks) / alike)
+    share = count / chunks
+    tokens, past, pairs = tokens * share, past * share, pairs * share
+    alike = tokens * (past + 0.5 * tokens) / (pairs - 0.5 * tokens)
+    if abs(alike - count) > 1e-6 * count:
+        count = min(max(alike, 1.0), tokens)
+    new, old = tokens / count, past / count
+    unlike = pairs / (count * new * (old + 0.5 * (new + 1.0)))
     at_c, at_n, at_p = pool["chunk_knots_at"], pool["new_knots_at"], pool["past_knots_at"]
     height, width = pool["new_knots"], pool["past_knots"]
     level = _near_knot(w, at_c, pool["chunk_knots"], count)
@@ -202,8 +209,9 @@ def mixed_step_s(
     than a sequence needs to come round; a prompt is through when its micro-batch has passed all stages.
     """
     stages = w.pool[p]["pp"]
+    host_s = w.pool[p]["overhead_s"] + (w.pool[p]["draft_s"] if seqs else 0.0)
     if stages == 1:
-        total = w.pool[p]["overhead_s"] + lanes_s(w, p, seqs, chunks, tokens, past, ends, seqs, 1.0)
+        total = host_s + lanes_s(w, p, seqs, chunks, tokens, past, ends, seqs, 1.0)
         mean = context / seqs if seqs else 0.0
         total += attention_s(w, p, _part(seqs, w.pool[p]["dp"]), mean, 1.0)
         total += prefill_attention_s(w, p, chunks, tokens, past, pairs, 1.0)
@@ -214,13 +222,13 @@ def mixed_step_s(
     mean, share = (context / seqs if seqs else 0.0), part / chunks
     rank, weight = _part(some, w.pool[p]["dp"]), float(own)
     new = math.ceil(tokens * share - 1e-9)
-    with_s = w.pool[p]["overhead_s"] + attention_s(w, p, rank, mean, weight)
+    with_s = host_s + attention_s(w, p, rank, mean, weight)
     with_s += lanes_s(w, p, some, part, new, past * share, min(part, -(-ends * part // chunks)), some, weight)
     with_s += prefill_attention_s(w, p, part, tokens * share, past * share, pairs * share, weight)
     if seqs == 0:
         return weight * with_s / stages, with_s
     others = float(max(0, decoding - own))
-    without_s = w.pool[p]["overhead_s"] + attention_s(w, p, rank, mean, others)
+    without_s = host_s + attention_s(w, p, rank, mean, others)
     without_s += lanes_s(w, p, some, 0, 0.0, 0.0, 0, some, others)
     return max(without_s, (weight * with_s + others * without_s) / stages), with_s
 

@@ -177,6 +177,7 @@ def _fill_pool(record: Any, pool: PoolSetup, requests: Requests, rows: _Rows) ->
     record["query_tokens"] = pool.table.subject.decode_tokens
     record["speculative"] = pool.speculation is not None
     record["overhead_s"] = pool.table.overhead_s
+    record["draft_s"] = 0.0 if pool.speculation is None else pool.speculation.draft_step_s
     record["start_up_s"] = pool.start_up_s
     if requests.prefixes is not None:
         # Only whole blocks of an engine are shared; a smaller unit takes the block it is in.
@@ -221,10 +222,9 @@ def _lay_out(record: Any, pool: PoolSetup, rows: _Rows) -> None:
     micro = -(-seqs // np.maximum(np.minimum(seqs, record["pp"]), 1))
     rank = -(-micro // int(record["dp"]))
     floor = np.zeros(most + 1) if pool.floor_s is None else np.maximum(pool.floor_s[: most + 1], 0.0)
-    draft_s = 0.0 if pool.speculation is None else pool.speculation.draft_step_s
     rows.lanes.append(lanes)
     rows.table.append(flat_times(table, layout))
-    rows.base.append(draft_s + base_s(table, micro, pool.graph_sizes))
+    rows.base.append(record["draft_s"] + base_s(table, micro, pool.graph_sizes))
     rows.floor.append(floor)
     rows.row.append(rank)
     rows.layouts.append(layout)

@@ -21,7 +21,7 @@ from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import available, blocks_of, cached_tokens, decode_need, take
 from tokenroof.serve.lists import COUNT, HEAD, TAIL, append
 from tokenroof.serve.moves import DECODES, LOADS, MOVES, PREFILLS, leave_line, preempt, pull
-from tokenroof.serve.prefix import hold, load, load_s, match, match_below
+from tokenroof.serve.prefix import arrived_s, hold, load, load_s, match, match_below
 from tokenroof.serve.steptime import prompt_s
 from tokenroof.serve.tiers import IDLE
 
@@ -61,7 +61,8 @@ def pull_moved(w: World, r: int, now_s: float) -> None:
         i = next_waiting(w, r)
         if i == NONE or w.req[i]["home"] == NONE:
             return
-        if pool["policy"] == TRTLLM and pool["reserve"] and not room_to_the_end(w, r, i, 0):
+        whole = pool["policy"] == STATIC or (pool["policy"] == TRTLLM and pool["reserve"])
+        if whole and not room_to_the_end(w, r, i, 0):
             return
         if not pull(w, r, i, now_s):
             return
@@ -180,8 +181,9 @@ def prefix_units(w: World, r: int, i: int) -> int:
 def admit(w: World, r: int, i: int, units: int, now_s: float) -> bool:
     """Take request ``i`` out of the line with ``units`` cached units, which it holds from now on.
 
-    What lower tiers have of the rest is loaded when that is faster than computing it; then the request
-    is on its way in, and False is returned: it has no chunk in this step.
+    What lower tiers have of the rest is loaded when that is faster than computing it; then, and while
+    cached units are still coming for somebody else, the request is on its way in, and False is returned:
+    it has no chunk in this step.
     """
     request, replica = w.req[i], w.rep[r]
     p = replica["pool"]
@@ -198,14 +200,17 @@ def admit(w: World, r: int, i: int, units: int, now_s: float) -> bool:
         request["start_s"] = now_s
         request["cached"] = request["past"]
     if pool["prefix"]:
+        done_s = arrived_s(w.prefix, r, i, units)
         more = _worth_loading(w, r, i, units, now_s)
         if more > 0:
-            take(w, r, int(more * pool["unit_blocks"]), now_s)
-            done_s = load(w.prefix, r, i, units, units + more, now_s)
+            new = _not_held(w, r, i, units, units + more)
+            done_s = max(done_s, load(w.prefix, r, i, units, units + more, now_s))
+            take(w, r, int(new * pool["unit_blocks"]), now_s)
             request["units"] = units + more
             request["past"] = (units + more) * pool["unit_tokens"]
             if first_time:
                 request["cached"] = request["past"]
+        if done_s > now_s:
             request["state"] = LOADS
             append(w, r, MOVING_IN, i)
             push_event(w, done_s, LOADED, i)
@@ -221,11 +226,22 @@ def _worth_loading(w: World, r: int, i: int, units: int, now_s: float) -> int:
     known = w.prefix.start[i + 1] - w.prefix.start[i]
     most = min(known, (w.req[i]["target"] - 1) // pool["unit_tokens"])
     more = match_below(w.prefix, r, i, units, int(most))
-    if more <= 0 or more * pool["unit_blocks"] > available(w, r):
+    if more <= 0 or _not_held(w, r, i, units, units + more) * pool["unit_blocks"] > available(w, r):
         return 0
     tokens = float(more * pool["unit_tokens"])
     saved_s = prompt_s(w, int(w.rep[r]["pool"]), tokens, float(units * pool["unit_tokens"]))
     return int(more) if load_s(w.prefix, r, i, units, units + more, now_s) < saved_s else 0
+
+
+@jit
+def _not_held(w: World, r: int, i: int, first: int, last: int) -> int:
+    """Units [first, last) of request ``i`` that nobody on ``r`` holds: their blocks are to be taken."""
+    count = 0
+    at = w.prefix.start[i]
+    for unit in range(first, last):
+        if w.prefix.unit[r, w.prefix.ids[at + unit] + 1]["users"] <= IDLE:
+            count += 1
+    return count
 
 
 @jit

@@ -119,6 +119,9 @@ def plan(w: World, r: int, now_s: float) -> int:
         if pool["mixed"] and decode_need(w, r, 1) > available(w, r):
             _retract(w, r)
         _take_prompts(w, r, now_s)
+        while replica["chunks"] == 0 and _stuck(w, r):
+            preempt(w, r, int(w.lists[r, PREFILLING, TAIL]), True)
+            _take_prompts(w, r, now_s)
     seqs = w.lists[r, DECODING, COUNT]
     if replica["chunks"] > 0:
         replica["with_decode"] = pool["mixed"]
@@ -131,14 +134,15 @@ def plan(w: World, r: int, now_s: float) -> int:
         replica["full"] = 0
         replica["ratio"], replica["ratio_step"] = pool["ratio_start"], replica["done_steps"]
         return NO_LIMIT
-    if decode_need(w, r, 1) > available(w, r):
+    retracted = decode_need(w, r, 1) > available(w, r)
+    if retracted:
         _retract(w, r)
     seqs = w.lists[r, DECODING, COUNT]
     if seqs + 1 < replica["full"]:
         replica["full"] = 0
     elif replica["full"] > 0:
         replica["full"] = seqs + 1
-    return 1 if replica["full"] == 0 and _somebody(w, r) else NO_LIMIT
+    return 1 if retracted or (replica["full"] == 0 and _somebody(w, r)) else NO_LIMIT
 
 
 @jit
@@ -146,6 +150,22 @@ def _somebody(w: World, r: int) -> bool:
     """Whether a request waits whose prompt is to be computed here."""
     i = next_waiting(w, r)
     return bool(i != NONE and w.req[i]["home"] == NONE)
+
+
+@jit
+def _stuck(w: World, r: int) -> bool:
+    """Whether prompts in progress hold everything between them, so that none of them can ever go on.
+
+    An engine has one such prompt at a time; here there is one on each rank and in each micro-batch.
+    """
+    if w.lists[r, PREFILLING, COUNT] < 2:
+        return False
+    held = 0
+    i = w.lists[r, PREFILLING, HEAD]
+    while i != NONE:
+        held += w.req[i]["blocks"] + w.req[i]["units"] * w.pool[w.rep[r]["pool"]]["unit_blocks"]
+        i = w.req[i]["after"]
+    return bool(held >= w.rep[r]["used"])
 
 
 @jit
@@ -265,13 +285,16 @@ def _retract(w: World, r: int) -> None:
         some = True
     while decode_need(w, r, 1) > available(w, r) and w.lists[r, PREFILLING, COUNT] > 0:
         preempt(w, r, int(w.lists[r, PREFILLING, TAIL]), True)
+    if decode_need(w, r, 1) > available(w, r):  # the rest is held by what is on its way in
+        preempt(w, r, _first_to_go(w, r), False)
+        left = 0
     out, most = RETRACT_DECODE_STEPS * left, 0
     i = w.lists[r, DECODING, HEAD]
     while i != NONE:
         out += out_tokens(w, i)
         most += w.req[i]["osl"]
         i = w.req[i]["after"]
-    replica["ratio"] = min(1.0, out / most)
+    replica["ratio"] = min(1.0, out / most) if most > 0 else 1.0
     replica["ratio_step"] = replica["done_steps"] + 1
     replica["full"] = 0
 
