@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +65,8 @@ def one_pool(replicas: int = 1, *, prefix_caching: bool = False) -> Setup:
 
 def traffic(count: int, rate_per_s: float | None) -> Requests:
     """So many requests, at a rate or all at once."""
-    lengths = Independent(isl=Fixed(ISL), osl=Fixed(OSL))
-    arrivals = AllAtOnce() if rate_per_s is None else Poisson(rate_per_s)
+    lengths = Independent(isl=Fixed(tokens=ISL), osl=Fixed(tokens=OSL))
+    arrivals = AllAtOnce() if rate_per_s is None else Poisson(rate_per_s=rate_per_s)
     return OpenLoop(arrivals=arrivals, mix=(Traffic(lengths=lengths),), num_requests=count).requests(0)
 
 
@@ -88,11 +88,6 @@ def timed(setup: Setup, requests: Requests, runs: int = 3) -> tuple[float, Run]:
     return float(best), run
 
 
-def peak_bytes() -> int:
-    """Most memory that this process has had. [bytes]"""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def in_process(what: str) -> float:
     """A figure that needs a fresh process."""
     with tempfile.TemporaryDirectory() as cache:
@@ -104,13 +99,12 @@ def in_process(what: str) -> float:
 
 
 def memory_per_request() -> float:
-    """Bytes per request: what a million more add to the peak of a process. [bytes]"""
-    setup = one_pool()
-    rate = LOAD * saturation_per_s(setup)
-    measure(simulate(setup, traffic(200_000, rate)))
-    before = peak_bytes()
-    measure(simulate(setup, traffic(1_200_000, rate)))
-    return (peak_bytes() - before) / 1_000_000
+    """Bytes per request at the peak, the requests themselves included: arrays as Python traces them. [bytes]"""
+    setup, count = one_pool(), 1_000_000
+    measure(simulate(setup, traffic(1000, 10.0)))
+    tracemalloc.start()
+    measure(simulate(setup, traffic(count, 20.0)))
+    return tracemalloc.get_traced_memory()[1] / count
 
 
 def compile_s() -> float:
