@@ -99,7 +99,7 @@ def in_process(what: str) -> float:
 
 
 def memory_per_request() -> float:
-    """Bytes per request at the peak, the requests themselves included: arrays as Python traces them. [bytes]"""
+    """Bytes per request at the peak, the requests themselves included, as Python traces them. [bytes]"""
     setup, count = one_pool(), 1_000_000
     measure(simulate(setup, traffic(1000, 10.0)))
     tracemalloc.start()
