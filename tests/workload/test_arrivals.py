@@ -70,7 +70,7 @@ def test_gaps_have_the_rate_and_the_variation_promised(arrivals: Any, cv: float)
         (Gamma(rate_per_s=3.0, burstiness=0.5), stats.gamma(0.5, scale=1 / 1.5)),
         (Weibull(rate_per_s=3.0, cv=1.0), stats.expon(scale=1 / 3.0)),
     ],
-    ids=repr,
+    ids=["poisson", "gamma-1", "gamma-half", "weibull"],
 )
 def test_gaps_follow_their_law(arrivals: Any, law: Any) -> None:
     gaps = np.diff(arrivals.times(rng(), 50_000), prepend=0.0)
