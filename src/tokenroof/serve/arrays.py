@@ -86,6 +86,7 @@ REPLICA = np.dtype(
         ("kind", "i8"),  # of the segment in progress
         ("start_s", "f8"),  # of it
         ("end_s", "f8"),
+        ("round_end_s", "f8"),  # from when on its next step can begin
         ("prompts_end_s", "f8"),  # when its prompts leave the last pipeline stage
         ("steps", "i8"),  # decode steps in it
         ("slow", "f8"),  # factor on its times
@@ -130,6 +131,7 @@ REPLICA = np.dtype(
         ("decode_tokens", "i8"),
         ("prefill_ends", "i8"),  # prompts whose prefill yielded a token
         ("segments", "i8"),
+        ("rounds", "i8"),  # engine steps of any kind
         ("serves_s", "f8"),  # end of its start-up
     ]
 )

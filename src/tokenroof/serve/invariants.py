@@ -294,10 +294,7 @@ def visits_account_for_busy_time(
 
 
 def busy_time_is_what_steps_take(run: Run) -> Iterator[str]:
-    """The same with the tables of the run: of pools without stages, floors and failures, when all is over.
-
-    Every step looks up its tokens once, in the first lane: that counts steps, and so the host's time.
-    """
+    """The same with the tables of the run: of pools without stages, floors and failures, when all is over."""
     if not run.complete or run.setup.fleet.incidents:
         return
     step_s: list[FloatArray | None] = [None] * len(run.visits)
@@ -306,9 +303,9 @@ def busy_time_is_what_steps_take(run: Run) -> Iterator[str]:
         if visits.size and pool.table.subject.parallel.pp == 1 and pool.floor_s is None:
             layout = flat_layout(pool.table, max(1, int(pool.scheduler.settings()["max_seqs"])))
             step_s[number] = flat_times(pool.table, layout)
-            first, end = layout.lanes[0], layout.lanes[0].tail_offset + layout.lanes[0].tail_size
-            extra_s[number] = float(visits[first.dense_offset : end].sum()) * pool.table.overhead_s
-            decoded = float(run.replicas["steps"][run.replicas["pool"] == number].sum())
+            mine = run.replicas["pool"] == number
+            extra_s[number] = float(run.replicas["rounds"][mine].sum()) * pool.table.overhead_s
+            decoded = float(run.replicas["steps"][mine].sum())
             extra_s[number] += pool.speculation.draft_step_s * decoded if pool.speculation else 0.0
     yield from visits_account_for_busy_time(run, step_s, extra_s)
 

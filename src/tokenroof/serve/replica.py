@@ -94,6 +94,9 @@ def begin(w: World, r: int, now_s: float) -> None:
             replica["chunk_ends"],
         )
         replica["prompts_end_s"] = now_s + through_s * replica["slow"]
+        replica["round_end_s"] = now_s + taken_s * replica["slow"]
+        if together == 0 and replica["waiting"] == 0:
+            taken_s = through_s  # nobody else for the stages that are free: see ``interrupt``
         replica["kind"] = PROMPTS
         replica["steps"] = 1 if together else 0
     elif seqs > 0 and replica["with_decode"]:
@@ -115,8 +118,16 @@ def begin(w: World, r: int, now_s: float) -> None:
 
 @jit
 def interrupt(w: World, r: int, now_s: float) -> None:
-    """Let the decode segment of ``r`` end with the step that is in progress now."""
+    """Let the decode segment of ``r`` end with the step that is in progress now.
+
+    While lone prompts pass the last pipeline stages, the first ones are free for others.
+    """
     replica = w.rep[r]
+    if replica["kind"] == PROMPTS and w.pool[replica["pool"]]["pp"] > 1:
+        free_s = max(now_s, replica["round_end_s"])
+        if free_s < replica["end_s"]:
+            set_end(w, r, free_s)
+        return
     if replica["kind"] != DECODE or replica["steps"] <= 1:
         return
     seqs = w.lists[r, DECODING, COUNT]
@@ -188,6 +199,7 @@ def settle(w: World, r: int, now_s: float) -> None:
     replica["slowed_s"] += (now_s - replica["start_s"]) * (1.0 - 1.0 / replica["slow"])
     seqs = w.lists[r, DECODING, COUNT]
     replica["kind"], replica["steps"] = IDLE, 0
+    replica["rounds"] += max(steps, 1)
     if steps > 0:
         take(w, r, decode_need(w, r, steps), now_s)
         if kind == DECODE:
@@ -311,9 +323,11 @@ def dispatch(w: World, i: int, now_s: float, arrives: int) -> None:
 
 @jit
 def look_again(w: World, r: int) -> None:
-    """Something has changed for replica ``r``: it plans anew, unless it is at work and will then anyway."""
+    """Something has changed for replica ``r``: it plans anew, after its step if it is at work."""
     if w.rep[r]["kind"] == IDLE:
         mark(w, r)
+    else:
+        interrupt(w, r, w.g[0]["now_s"])
 
 
 @jit

@@ -151,7 +151,8 @@ class Run:
         By replica (pool after pool): "pool", "busy_s", "up_s" (serving, leaving, starting up or standing
         by: what is paid for), "steps", "prefill_tokens",
         "decode_tokens", "prefill_ends" (prompts whose prefill yielded a token), "peak_blocks",
-        "taken_blocks", "freed_blocks", "link_busy_s", "slowed_s", "segments".
+        "taken_blocks", "freed_blocks", "link_busy_s", "slowed_s", "segments",
+        "rounds" (engine steps of any kind).
     tiers : Mapping of str to FloatArray
         By offload tier of pool 0: "loaded_bytes", "stored_bytes", "busy_s"; empty without tiers.
     segments : Records

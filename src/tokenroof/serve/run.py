@@ -39,6 +39,7 @@ _REPLICA_COLUMNS = (
     "decode_tokens",
     "prefill_ends",
     "segments",
+    "rounds",
 )
 
 

@@ -115,9 +115,11 @@ def plan(w: World, r: int, now_s: float) -> int:
     if left_it or seqs == 0:
         replica["full"] = 0
     clear_chunks(w, r)
+    retracted = False
     if w.lists[r, PREFILLING, COUNT] > 0 or (replica["full"] == 0 and _somebody(w, r)):
         if pool["mixed"] and decode_need(w, r, 1) > available(w, r):
             _retract(w, r)
+            retracted = True
         _take_prompts(w, r, now_s)
         while replica["chunks"] == 0 and _stuck(w, r):
             preempt(w, r, int(w.lists[r, PREFILLING, TAIL]), True)
@@ -134,9 +136,9 @@ def plan(w: World, r: int, now_s: float) -> int:
         replica["full"] = 0
         replica["ratio"], replica["ratio_step"] = pool["ratio_start"], replica["done_steps"]
         return NO_LIMIT
-    retracted = decode_need(w, r, 1) > available(w, r)
-    if retracted:
+    if decode_need(w, r, 1) > available(w, r):
         _retract(w, r)
+        retracted = True
     seqs = w.lists[r, DECODING, COUNT]
     if seqs + 1 < replica["full"]:
         replica["full"] = 0

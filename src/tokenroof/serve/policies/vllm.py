@@ -87,7 +87,21 @@ class Vllm:
 
 @jit
 def plan(w: World, r: int, now_s: float) -> int:
-    """What the next step of replica ``r`` computes; see ``policies.dispatch.plan``."""
+    """What the next step of replica ``r`` computes; see ``policies.dispatch.plan``.
+
+    A prompt that gives way to nobody but itself leaves an empty step, and the next one comes at once.
+    """
+    replica = w.rep[r]
+    before = replica["waiting"]
+    limit = _plan_once(w, r, now_s)
+    while replica["chunks"] == 0 and w.lists[r, DECODING, COUNT] == 0 and replica["waiting"] > before:
+        before = replica["waiting"]
+        limit = _plan_once(w, r, now_s)
+    return limit
+
+
+@jit
+def _plan_once(w: World, r: int, now_s: float) -> int:
     clear_chunks(w, r)
     pool, replica = w.pool[w.rep[r]["pool"]], w.rep[r]
     before = replica["waiting"]
