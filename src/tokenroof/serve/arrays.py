@@ -244,8 +244,8 @@ class World(Block):
     """All state. Shapes: n requests, R replicas, P pools.
 
     ``lane`` (P, 7, 5): offset and length of the dense part in ``table``, offset of the tail's values in
-    ``table`` and of its knots in ``knots``, length of the tail; offset -1: no such lane. ``base`` and
-    ``floor`` (P, most sequences + 1): time of a decode step without attention, and the least it takes.
+    ``table`` and of its knots in ``knots``, length of the tail; offset -1: no such lane. ``base``
+    (P, most sequences + 1): time of a decode step without attention.
     ``row`` likewise: sequences of the busiest rank and micro-batch. ``decode_visits`` likewise: steps.
     ``lists`` (R, LISTS, 3): head, tail, count. ``finish`` (R, most sequences + 1): heap of
     ``step << ID_BITS | request``. ``phase`` (R, most block tokens): sequences that need a new block at
@@ -261,7 +261,6 @@ class World(Block):
     visit: Array
     knots: Array
     base: Array
-    floor: Array
     row: Array
     decode_visits: Array
     lists: Array

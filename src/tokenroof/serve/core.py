@@ -142,9 +142,6 @@ class PoolSetup:
         Draft and verify.
     graph_sizes : tuple of int
         Decode batches are padded up to the next of these.
-    floor_s : FloatArray or None
-        A step of so many sequences takes at least so long (the other half of attention and feed-forward
-        apart), shape (max_num_seqs + 1,). [s]
     start_up_s : float
         From the decision to serve until the first step of a new replica. [s]
     """
@@ -162,7 +159,6 @@ class PoolSetup:
     link: Link | None = None
     speculation: Speculation | None = None
     graph_sizes: tuple[int, ...] = ()
-    floor_s: FloatArray | None = None
     start_up_s: float = 0.0
 
 

@@ -294,13 +294,13 @@ def visits_account_for_busy_time(
 
 
 def busy_time_is_what_steps_take(run: Run) -> Iterator[str]:
-    """The same with the tables of the run: of pools without stages, floors and failures, when all is over."""
+    """The same with the tables of the run: of pools without stages and failures, when all is over."""
     if not run.complete or run.setup.fleet.incidents:
         return
     step_s: list[FloatArray | None] = [None] * len(run.visits)
     extra_s = [0.0] * len(run.visits)
     for number, (pool, visits) in enumerate(zip(run.setup.pools, run.visits, strict=True)):
-        if visits.size and pool.table.subject.parallel.pp == 1 and pool.floor_s is None:
+        if visits.size and pool.table.subject.parallel.pp == 1:
             layout = flat_layout(pool.table, max(1, int(pool.scheduler.settings()["max_seqs"])))
             step_s[number] = flat_times(pool.table, layout)
             mine = run.replicas["pool"] == number

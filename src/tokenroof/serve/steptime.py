@@ -266,7 +266,7 @@ def decode_steps(
     """
     pool = w.pool[p]
     at_k, columns = pool["contexts_at"], pool["contexts"]
-    base, floor_s = w.base[p, seqs], w.floor[p, seqs]
+    base = w.base[p, seqs]
     at_t = pool["decode_at"] + w.row[p, seqs] * columns
     done, total, here = 0, 0.0, context
     knot = _context_knot(w, p, here)
@@ -278,13 +278,6 @@ def decode_steps(
         count = steps - done
         if knot < columns - 2 and growth > 0.0:
             count = min(count, max(1, math.ceil((end - here) / growth)))
-        if floor_s > 0.0:
-            if first < floor_s:
-                if slope > 0.0:
-                    count = min(count, max(1, math.ceil((floor_s - first) / slope)))
-                first, slope = floor_s, 0.0
-            elif slope < 0.0:
-                count = min(count, max(1, math.ceil((floor_s - first) / slope)))
         taken = count * first + slope * (0.5 * count * (count - 1))
         if total + taken >= room_s:
             found = _steps_until(first, slope, count, room_s - total)

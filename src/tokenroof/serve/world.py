@@ -110,7 +110,6 @@ def make_world(setup: Setup, requests: Requests) -> tuple[World, tuple[FlatLayou
         visit=np.zeros(sum(part.size for part in rows.table)),
         knots=np.concatenate(rows.knots),
         base=_padded(rows.base),
-        floor=_padded(rows.floor),
         row=_padded(rows.row).astype(np.int64),
         decode_visits=np.zeros((len(pools), max(line.size for line in rows.base)), np.int64),
         lists=np.concatenate(
@@ -149,7 +148,6 @@ class _Rows:
         self.table: list[FloatArray] = []
         self.knots: list[IntArray] = []
         self.base: list[FloatArray] = []
-        self.floor: list[FloatArray] = []
         self.row: list[IntArray] = []
         self.layouts: list[FlatLayout] = []
 
@@ -221,11 +219,9 @@ def _lay_out(record: Any, pool: PoolSetup, rows: _Rows) -> None:
     seqs = np.arange(most + 1)
     micro = -(-seqs // np.maximum(np.minimum(seqs, record["pp"]), 1))
     rank = -(-micro // int(record["dp"]))
-    floor = np.zeros(most + 1) if pool.floor_s is None else np.maximum(pool.floor_s[: most + 1], 0.0)
     rows.lanes.append(lanes)
     rows.table.append(flat_times(table, layout))
     rows.base.append(record["draft_s"] + base_s(table, micro, pool.graph_sizes))
-    rows.floor.append(floor)
     rows.row.append(rank)
     rows.layouts.append(layout)
 
