@@ -236,8 +236,11 @@ def _finish(w: World, r: int, now_s: float) -> None:
 
 @jit
 def _leave(w: World, r: int, i: int, now_s: float) -> None:
-    """Request ``i``, which is in no list, has its last token; in a static batch its place is not free yet."""
-    if w.pool[w.rep[r]["pool"]]["policy"] == STATIC:
+    """Request ``i``, which is in no list, has its last token; in a static batch its place is not free yet.
+
+    Whoever ends with its prompt in the middle of a step (it emerges from a pipeline) was not in the batch.
+    """
+    if w.pool[w.rep[r]["pool"]]["policy"] == STATIC and w.rep[r]["kind"] == IDLE:
         keep_place(w, r, i)
     else:
         release(w, r, i)
