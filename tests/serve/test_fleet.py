@@ -11,6 +11,7 @@ from serve_fleets import apart, pool, requests, setup
 from tokenroof.serve.core import Autoscaler, CacheTier, Fleet, Incident, Setup
 from tokenroof.serve.invariants import check
 from tokenroof.serve.results import Run, State
+from tokenroof.serve.routers.round_robin import RoundRobin
 from tokenroof.serve.run import simulate
 from tokenroof.workload.core import Requests
 
@@ -226,6 +227,19 @@ def test_caches_that_wait_for_a_decode_replica_are_lost_with_their_prefill_repli
     assert run.log.prefilled_tokens.tolist() == [800, 400, 800, 400]
     assert np.all(run.log.state == State.COMPLETED)
     assert run.log.first_s.min() >= 3.0
+
+
+def test_who_waits_behind_a_lost_one_moves_up_at_once() -> None:
+    # Beside the first there is room for the third but not for the second, whose home fails at 1.5 s.
+    asked = requests([0.0, 0.5, 0.7], [1600, 2400, 100], [1000, 2, 2])
+    first, second = apart(2, 1, num_blocks=200)
+    for crawl in (False, True):
+        fleet = Fleet(incidents=(Incident(at_s=1.5, for_s=FOREVER, replicas=(1,)),))
+        run = checked(setup(first, second, router=RoundRobin(), fleet=fleet, crawl=crawl), asked)
+        assert run.log.replica.tolist() == [0, 0, 0]
+        assert run.log.retries.tolist() == [0, 1, 0]
+        assert 1.5 < run.log.first_s[2] < 1.53
+        assert run.log.first_s[1] > run.log.finish_s[0]
 
 
 def test_prefilled_requests_without_any_decode_replica_are_reported() -> None:

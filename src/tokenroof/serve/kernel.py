@@ -25,7 +25,7 @@ from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import blocks_of
 from tokenroof.serve.lists import append, remove
 from tokenroof.serve.moves import PREFILLS, REJECTED, arrived, end, send_next
-from tokenroof.serve.replica import PREFILL_STAGE, begin, dispatch, interrupt, prompt_done, settle
+from tokenroof.serve.replica import PREFILL_STAGE, begin, dispatch, look_again, prompt_done, settle
 
 TOO_LARGE = 1
 
@@ -136,30 +136,20 @@ def _happen(w: World, kind: int, number: int, now_s: float) -> None:
         note(w, r, now_s)
         note(w, int(w.req[number]["home"]), now_s)
         home = arrived(w, r, number, now_s)
-        if w.rep[home]["kind"] == 0:
-            mark(w, home)
-        _new_work(w, r, now_s)
+        look_again(w, home)
+        look_again(w, r)
     elif kind == EMERGES:
         r = int(w.req[number]["replica"])
         note(w, r, now_s)
         remove(w, r, MOVING_IN, number)
         prompt_done(w, r, number, now_s)
-        _new_work(w, r, now_s)
+        look_again(w, r)
     elif kind == LOADED:
         r = int(w.req[number]["replica"])
         note(w, r, now_s)
         remove(w, r, MOVING_IN, number)
         w.req[number]["state"] = PREFILLS
         append(w, r, PREFILLING, number)
-        _new_work(w, r, now_s)
+        look_again(w, r)
     elif kind == HELD and w.rep[number]["kind"] == 0:
         mark(w, number)
-
-
-@jit
-def _new_work(w: World, r: int, now_s: float) -> None:
-    """Something that needs no line is there for replica ``r``."""
-    if w.rep[r]["kind"] == 0:
-        mark(w, r)
-    else:
-        interrupt(w, r, now_s)
