@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 
 from serve_fleets import apart, pool, requests, setup
+from tokenroof.serve import kernel
+from tokenroof.serve.arrays import DECODING
 from tokenroof.serve.core import Autoscaler, CacheTier, Fleet, Incident, Setup
 from tokenroof.serve.invariants import check
-from tokenroof.serve.results import Run, State
+from tokenroof.serve.lists import COUNT
+from tokenroof.serve.progress import steps_done, steps_take_s
+from tokenroof.serve.replica import begin
+from tokenroof.serve.results import ITL_BINS_PER_OCTAVE, ITL_LEAST_S, Run, State
 from tokenroof.serve.routers.round_robin import RoundRobin
 from tokenroof.serve.run import simulate
+from tokenroof.serve.world import make_world
 from tokenroof.workload.core import Requests
 
 FOREVER = math.inf
@@ -52,6 +58,10 @@ def test_a_failure_in_the_middle_of_decode_keeps_the_tokens() -> None:
     assert log.finish_s[0] == pytest.approx(at_s + float(rest.log.finish_s[0]), rel=1e-9)
     assert log.first_s[0] == alone.log.first_s[0]
     assert run.replicas["decode_tokens"].tolist() == [out - 1, 200 - out - 1]
+    # The longest gap is that from the last token before to the first one after.
+    gap_s = at_s + float(rest.log.first_s[0]) - float(alone.segments["end_s"][out - 1])
+    longest = int(np.flatnonzero(run.itl_counts[0])[-1])
+    assert longest == int(math.log2(gap_s / ITL_LEAST_S) * ITL_BINS_PER_OCTAVE)
     # It is not paid for after its failure.
     assert run.replicas["up_s"].tolist() == [at_s, run.end_s]
 
@@ -184,6 +194,21 @@ def test_a_straggler_gets_fewer_requests() -> None:
     assert np.bincount(run.log.replica).tolist()[0] < 25
 
 
+def test_steps_count_as_done_from_the_moment_they_end() -> None:
+    world, _ = make_world(setup(), requests([0.0, 0.0], [64, 900], [300, 500]))
+    while world.lists[0, DECODING, COUNT] < 2:
+        assert kernel.advance(world, 1)
+    begin(world, 0, float(world.g[0]["now_s"]))
+    start_s, steps = float(world.rep[0]["start_s"]), int(world.rep[0]["steps"])
+    assert steps > 100
+    for count in range(1, steps):
+        end_s = start_s + steps_take_s(world, 0, count)
+        assert steps_done(world, 0, end_s + 1e-9) == count
+        assert steps_done(world, 0, end_s) in (count - 1, count)  # rounding
+        assert steps_done(world, 0, end_s - 1e-9) == count - 1
+    assert steps_done(world, 0, start_s) == 0
+
+
 # Prefill and decode apart: replicas 0 and 1 prefill, 2 and 3 decode.
 
 
@@ -216,6 +241,16 @@ def test_a_failure_during_the_hand_off(which: int, computed: int) -> None:
     assert run.log.prefilled_tokens[0] == computed * 4000
     assert run.log.state[0] == State.COMPLETED
     assert run.log.decode_replica[0] == (2 if which == 0 else 3)
+
+
+def test_a_request_given_up_in_the_middle_of_its_hand_off_leaves_nothing_behind() -> None:
+    asked = requests([0.0, 1.0], [4000, 100], 10)
+    at_s = float(apart_run(asked).log.first_s[0]) - 0.02
+    fleet = Fleet(incidents=(Incident(at_s=at_s, for_s=FOREVER, pool=1),), max_retries=0)
+    run = checked(setup(*apart(2, 2), fleet=fleet), asked)
+    assert run.log.state.tolist() == [State.FAILED, State.COMPLETED]
+    assert run.log.reason.tolist() == [3, 0]
+    assert run.replicas["taken_blocks"][0] == run.replicas["freed_blocks"][0] > 0
 
 
 def test_caches_that_wait_for_a_decode_replica_are_lost_with_their_prefill_replica() -> None:

@@ -114,7 +114,7 @@ def hold(given: Setup, requests: Requests) -> Run:
     return run
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data(), seed=st.integers(0, 10_000))
 def test_nothing_is_lost_on_one_pool(data: st.DataObject, seed: int) -> None:
     fleet = data.draw(fleets((2,)))
@@ -136,7 +136,7 @@ def test_nothing_is_lost_on_one_pool(data: st.DataObject, seed: int) -> None:
     the_same(hold(setup(some, **given_), requests), hold(setup(some, **given_, crawl=True), requests))
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(data=st.data(), seed=st.integers(0, 10_000))
 def test_nothing_is_lost_with_prefill_and_decode_apart(data: st.DataObject, seed: int) -> None:
     fleet = data.draw(fleets((2, 2)))
