@@ -17,6 +17,7 @@ from tokenroof.serve.progress import steps_done, steps_take_s
 from tokenroof.serve.replica import begin
 from tokenroof.serve.results import ITL_BINS_PER_OCTAVE, ITL_LEAST_S, Run, State
 from tokenroof.serve.routers.round_robin import RoundRobin
+from tokenroof.serve.routers.session_affinity import SessionAffinity
 from tokenroof.serve.run import simulate
 from tokenroof.serve.world import make_world
 from tokenroof.workload.core import Requests
@@ -77,12 +78,12 @@ def test_a_failure_in_the_middle_of_a_prefill_loses_it() -> None:
 
 
 def test_a_spare_takes_over_and_the_repaired_one_is_the_next_spare() -> None:
-    asked = requests([1.2, 20.0, 40.0], 100, 5)
+    asked = requests([1.2, 10.0, 10.0, 20.0, 40.0], 100, 5)
     first, second = Incident(at_s=1.0, for_s=1.0), Incident(at_s=19.0, for_s=FOREVER, replicas=(1,))
     run = served(asked, first, second, spares=(1,), takeover_s=0.5)
     # Down at 1 s, the spare serves at 1.5 s; down at 19 s, the other one at 19.5 s.
-    assert run.log.replica.tolist() == [1, 0, 0]
-    assert run.log.start_s.tolist() == [1.5, 20.0, 40.0]
+    assert run.log.replica.tolist() == [1, 1, 1, 0, 0]
+    assert run.log.start_s.tolist() == [1.5, 10.0, 10.0, 20.0, 40.0]
     # Paid: replica 0 but for its second of repair, the spare from the start until it fails for good.
     assert run.replicas["up_s"].tolist() == [pytest.approx(run.end_s - 1.0), 19.0]
     serving = run.timeline[0, 6].sum() * run.timeline_bin_s
@@ -241,6 +242,22 @@ def test_a_failure_during_the_hand_off(which: int, computed: int) -> None:
     assert run.log.prefilled_tokens[0] == computed * 4000
     assert run.log.state[0] == State.COMPLETED
     assert run.log.decode_replica[0] == (2 if which == 0 else 3)
+
+
+def test_a_failure_between_the_arrival_of_a_cache_and_the_next_step() -> None:
+    # The second request has its first token, in the middle of a step of the first, when the replica fails.
+    asked = requests([0.0, 0.5], [100, 300], [500, 20])
+    pools = apart(1, 2)
+    calm = checked(setup(*pools, router=SessionAffinity()), asked)
+    assert calm.log.decode_replica.tolist() == [1, 2]
+    busy = Incident(at_s=0.0, for_s=0.6, pool=1, replicas=(1,))
+    alone = checked(setup(*pools, fleet=Fleet(incidents=(busy,))), asked)
+    assert alone.log.decode_replica.tolist() == [1, 1]
+    fails = Incident(at_s=float(alone.log.first_s[1]) + 1e-6, for_s=FOREVER, pool=1)
+    run = checked(setup(*pools, fleet=Fleet(incidents=(busy, fails))), asked)
+    assert run.log.first_s[1] == alone.log.first_s[1]
+    assert run.log.retries.tolist() == [1, 1]
+    assert run.log.prefilled_tokens[1] == 300 + 301
 
 
 def test_a_request_given_up_in_the_middle_of_its_hand_off_leaves_nothing_behind() -> None:

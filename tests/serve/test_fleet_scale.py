@@ -56,6 +56,18 @@ def test_the_cache_in_use_decides() -> None:
     assert set(run.log.replica[8:].tolist()) == {0, 1}
 
 
+def test_the_cache_in_use_is_that_of_the_moment() -> None:
+    # Eight answers grow in one stretch of work: 56 blocks at first, 800 at the end; more than half of 1,000
+    # is seen at the first look after that.
+    fleet = Fleet(autoscalers=(Autoscaler(signal="kv", target=0.5, interval_s=0.5, most=2),))
+    asked = requests([0.0] * 8, 100, 1500)
+    jumped, crawled = (
+        checked(setup(pool(num_blocks=1000), fleet=fleet, crawl=crawl), asked) for crawl in (False, True)
+    )
+    assert 0.0 < jumped.replicas["up_s"][1] < 0.5 * jumped.end_s
+    assert jumped.replicas["up_s"][1] == pytest.approx(crawled.replicas["up_s"][1])
+
+
 def test_bounds_are_kept() -> None:
     asked = requests([0.0] * 100, 50, 400)
     for most in (1, 2, 3):

@@ -134,6 +134,19 @@ def test_prefix_affinity_gives_way_to_load() -> None:
     assert counts(spread, 3)[0] == max(counts(spread, 3))
 
 
+def test_prefix_affinity_sees_what_is_cached_at_the_moment() -> None:
+    # While replica 1 is away, a prefix and then a long answer come to replica 0. The answer grows, in one
+    # stretch of work, over the idle prefix: 20 blocks of 100 at first, 94 when the prefix is asked for again.
+    units = [list(range(40)), list(range(40, 60)), list(range(40))]
+    asked = requests([0.0, 0.3, 8.0], [656, 320, 656], [2, 1250, 2], units=units)
+    away = Fleet(incidents=(Incident(at_s=0.0, for_s=1.0, replicas=(1,)),))
+    cached = pool(2, prefix_caching=True, num_blocks=100, start_up_s=0.0)
+    for crawl in (False, True):
+        run = simulate(setup(cached, router=PrefixAffinity(), fleet=away, crawl=crawl), asked)
+        assert run.log.replica.tolist() == [0, 0, 1]
+        assert not check(run)
+
+
 def test_prefix_affinity_without_prefixes_is_least_loaded() -> None:
     asked = poisson(80, 40.0, 200, 30)
     runs = [simulate(setup(pool(3), router=rule), asked) for rule in (PrefixAffinity(), LeastLoaded())]
