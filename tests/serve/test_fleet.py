@@ -147,6 +147,11 @@ def test_failures_of_one_replica_overlap() -> None:
     assert run.log.start_s.tolist() == [9.5]  # 7.5 s, and 2 s of loading
 
 
+def test_who_waits_for_one_that_will_never_come_back_is_reported() -> None:
+    run = served(requests([1.5], 100, 5), Incident(at_s=1.0, for_s=3.0), Incident(at_s=2.0, for_s=FOREVER))
+    assert (run.log.state[0], run.log.reason[0], run.log.retries[0]) == (State.REJECTED, 2, 0)
+
+
 def test_a_failure_while_weights_are_loaded_begins_anew() -> None:
     asked = requests([2.5], 100, 5)
     run = served(asked, Incident(at_s=1.0, for_s=1.0), Incident(at_s=3.0, for_s=1.0))

@@ -104,6 +104,20 @@ def test_who_leaves_ends_what_it_has_and_takes_nothing_new() -> None:
     assert np.all(leaving > 3.0 + 20.0)  # those who leave are paid for until they are empty
 
 
+def test_a_replica_that_was_given_back_has_lost_its_cache() -> None:
+    # Both have the prefix; at 3 s one is given back, from 10 s on it is needed again and serves at 13 s.
+    times = [0.0, 0.0, *(10.05 + np.arange(50) * 0.1).tolist()]
+    asked = requests(times, 300, 2, units=[list(range(18))] * 52)
+    scaler = Autoscaler(signal="rate", target=6.0, interval_s=1.0, down_after_s=2.0, most=2)
+    cached = pool(2, prefix_caching=True)
+    run = checked(setup(cached, router=RoundRobin(), fleet=Fleet(autoscalers=(scaler,))), asked)
+    given_back = int(np.argmin(run.replicas["up_s"]))
+    later = np.flatnonzero((run.log.replica == given_back) & (run.log.arrival_s > 5.0))
+    assert later.size > 5
+    assert run.log.cached_tokens[later[0]] == 0
+    assert np.all(run.log.cached_tokens[later[1:]] == 288)
+
+
 def test_a_replica_that_was_leaving_is_called_back_first() -> None:
     times = [0.0, 0.0, *np.arange(6.0, 10.0, 0.01).tolist()]
     asked = requests(times, 20, [4000, 4000] + [2] * 400)
