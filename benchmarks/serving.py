@@ -76,7 +76,7 @@ def saturation_per_s(setup: Setup) -> float:
     return len(run.log) / run.end_s
 
 
-def timed(setup: Setup, requests: Requests, runs: int = 3) -> tuple[float, Run]:
+def timed(setup: Setup, requests: Requests, runs: int = 6) -> tuple[float, Run]:
     """Shortest time of a simulation with all its metrics, and its outcome. [s]"""
     best, run = np.inf, None
     for _ in range(runs):
@@ -132,7 +132,7 @@ def main() -> None:
     rate = LOAD * saturation_per_s(setup)
     rows: list[tuple[str, float, str, float | None]] = []
     for count in GROWTH:
-        best, run = timed(setup, traffic(count, rate), runs=1 if count > 1_000_000 else 3)
+        best, run = timed(setup, traffic(count, rate), runs=1 if count > 1_000_000 else 6)
         limit = 1.0 if count == 1_000_000 else None
         rows.append((f"{count:,} requests, one replica, with all metrics", best, "s", limit))
         if count == 1_000_000:
