@@ -1,0 +1,1 @@
+"""Predicted against measured servings, row by row."""

@@ -1,0 +1,113 @@
+"""Serving engines as people write them, and their options as a row says them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenroof.calibrate.validation.core import Row, Unmapped
+from tokenroof.calibrate.validation.fields import whole
+from tokenroof.catalog.catalog import Catalog
+from tokenroof.catalog.core import Engine
+from tokenroof.deploy.simulated.engines.choose import engine_options
+from tokenroof.deploy.simulated.engines.options import EngineSettings
+
+_NAMES: tuple[tuple[str, str], ...] = (
+    ("sglang", "sglang"),
+    ("trt", "trtllm"),
+    ("tensorrt", "trtllm"),
+    ("vllm", "vllm"),
+    ("atom", "vllm"),
+    ("llm-d", "vllm"),
+    ("mango", "vllm"),
+    ("pytorch", "vllm"),
+    ("cuda", "trtllm"),
+    ("deepseek", "sglang"),
+    ("jax", "generic"),
+)
+"""First word found in a framework's name, to an engine of the catalog.
+
+ATOM is AMD's engine with vLLM's scheduler rules; llm-d and MangoBoost serve with vLLM; MLPerf's "PyTorch"
+entries of Intel are vLLM; its "CUDA" entries are TensorRT-LLM.
+"""
+
+_WRAPPERS = ("dynamo-", "dynamo ")
+
+
+def engine_of(said: str, catalog: Catalog) -> Engine:
+    """The engine that a framework's name means.
+
+    Raises
+    ------
+    Unmapped
+        None is known.
+    """
+    low = said.lower()
+    for wrapper in _WRAPPERS:
+        low = low.removeprefix(wrapper)
+    for word, name in _NAMES:
+        if word in low:
+            return catalog.engine(name)
+    known = ", ".join(dict.fromkeys(word for word, _ in _NAMES))
+    raise Unmapped(f"framework {said[:60]!r} is not known. Known: {known}.")
+
+
+def settings_of(row: Row, engine: Engine, *, concurrency: int | None, limited: bool) -> EngineSettings:
+    """The options of an engine that a row says; what it does not say is the catalog's.
+
+    Parameters
+    ----------
+    row : Row
+        Columns ``max_num_seqs`` ("=conc" is the client's concurrency), ``max_batched_tokens``,
+        ``prefix_caching``.
+    engine : Engine
+        Whose option names are used.
+    concurrency : int or None
+        Of the client.
+    limited : bool
+        Whether the limits are those of this pool; a row with separate pools does not say whose they are.
+
+    Raises
+    ------
+    Unmapped
+        A limit is no whole number above 0.
+    """
+    seqs = _max_num_seqs(row, concurrency) if limited else None
+    tokens = whole(row, "max_batched_tokens") if limited else None
+    return engine_options(engine, _OPTIONS[engine.name](seqs, tokens, _caching(row)))
+
+
+def _max_num_seqs(row: Row, concurrency: int | None) -> int | None:
+    if row.text("max_num_seqs").lower() == "=conc":
+        if concurrency is None:
+            raise Unmapped("max_num_seqs is '=conc', but the load has no concurrency.")
+        return concurrency
+    return whole(row, "max_num_seqs")
+
+
+def _caching(row: Row) -> bool:
+    """Whether prompts share blocks; only a row that says so repeats prompts."""
+    said = row.text("prefix_caching").lower()
+    return said.startswith(("on", "true", "yes", "unknown"))
+
+
+def _vllm(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str, object]:
+    return {"max_num_seqs": seqs, "max_num_batched_tokens": tokens, "enable_prefix_caching": caching}
+
+
+def _sglang(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str, object]:
+    # A chunk larger than the default cap of a prompt batch is given together with a cap that admits it.
+    given: dict[str, object] = {"max_running_requests": seqs, "disable_radix_cache": not caching}
+    if tokens is not None:
+        given |= {"chunked_prefill_size": tokens, "max_prefill_tokens": max(tokens, 16384)}
+    return given
+
+
+def _trtllm(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str, object]:
+    return {"max_batch_size": seqs, "max_num_tokens": tokens, "enable_block_reuse": caching}
+
+
+def _generic(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str, object]:
+    return {"max_num_seqs": seqs, "max_num_batched_tokens": tokens}
+
+
+_OPTIONS = {"vllm": _vllm, "sglang": _sglang, "trtllm": _trtllm, "generic": _generic}

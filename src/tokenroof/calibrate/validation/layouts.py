@@ -1,0 +1,163 @@
+"""Pools of a row: one that does both, or prefill and decode apart, each with its own sharding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tokenroof.calibrate.validation.core import Row, Unmapped
+from tokenroof.calibrate.validation.fields import flag, number, whole
+from tokenroof.catalog.catalog import Catalog
+from tokenroof.catalog.core import Chip, Engine
+from tokenroof.catalog.model import ModelSpec, Moe, Precision
+from tokenroof.deploy.core import Deployment, Pool, Role
+from tokenroof.deploy.estimate import estimate
+from tokenroof.graph.core import Parallel
+from tokenroof.workload.core import RequestShape
+
+_SIZES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Pools, and what was assumed about them."""
+
+    pools: tuple[Pool, ...]
+    notes: tuple[str, ...] = ()
+
+
+def layout_of(
+    row: Row, chip: Chip, engine: Engine, model: ModelSpec, precision: Precision, catalog: Catalog
+) -> Layout:
+    """The pools of a row.
+
+    Parameters
+    ----------
+    row : Row
+        Columns ``tp``, ``ep``, ``pp``, ``dp_attention``, ``num_gpus``, and those of separate pools.
+    chip, engine, model, precision : Chip, Engine, ModelSpec, Precision
+        What they are made of. Where a row does not say how it was sharded (MLPerf does not), the sharding
+        is chosen that serves most per chip in closed form, as its submitter would have.
+    catalog : Catalog
+        For that choice.
+
+    Raises
+    ------
+    Unmapped
+        Counts that contradict each other.
+    """
+    chips = whole(row, "num_gpus")
+    if chips is None:
+        raise Unmapped("num_gpus is not said.")
+    if flag(row, "disagg"):
+        return _apart(row, chip, engine, model, chips)
+    tp = whole(row, "tp")
+    if tp is None:
+        return _chosen(row, chip, engine, model, precision, catalog, chips)
+    notes: tuple[str, ...] = ()
+    pp = whole(row, "pp") or 1
+    if tp * pp > chips and tp * pp == 2 * chips and chip.vendor == "Google":
+        # A Trillium-successor chip has two cores that the framework counts as devices.
+        tp, notes = tp // 2, (f"tp={tp} counts the two cores of each chip",)
+    parallel = _parallel(tp, pp, _ep(row, "ep", tp), flag(row, "dp_attention"), chips, model)
+    if chips % parallel.chips:
+        raise Unmapped(f"tp={tp} x pp={pp} does not divide the {chips} chips of the row.")
+    pool = Pool(chip=chip, engine=engine, parallel=parallel, replicas=chips // parallel.chips)
+    return Layout(pools=(pool,), notes=notes)
+
+
+def _ep(row: Row, column: str, tp: int) -> int | None:
+    return tp if row.text(column).startswith("=tp") else whole(row, column)
+
+
+def _parallel(
+    tp: int, pp: int, ep: int | None, data_parallel: bool, chips: int, model: ModelSpec
+) -> Parallel:
+    """The sharding that engines mean by these numbers; with data parallel attention, ``tp`` counts ranks."""
+    experts = any(isinstance(group.ffn, Moe) for group in model.layers)
+    ep = min(ep or 1, tp * pp) if experts else 1
+    if data_parallel and experts:
+        return Parallel(tp=1, dp=tp, pp=pp, ep=ep if ep > 1 else 1)
+    return Parallel(tp=tp, pp=pp, ep=ep)
+
+
+def _apart(row: Row, chip: Chip, engine: Engine, model: ModelSpec, chips: int) -> Layout:
+    roles = [("prefill", Role.PREFILL), ("decode", Role.DECODE)]
+    pools: list[Pool] = []
+    notes: list[str] = []
+    for name, role in roles:
+        total = whole(row, f"{name}_gpus")
+        workers = whole(row, f"{name}_workers") or 1
+        if total is None:
+            if role is Role.DECODE and row.text("scenario").startswith("prefill only"):
+                break
+            raise Unmapped(f"disagg is true, but {name}_gpus is not said.")
+        if total % workers:
+            raise Unmapped(f"{workers} {name} workers do not divide {total} chips.")
+        size = total // workers
+        tp = whole(row, f"{name}_tp") or size
+        ep = _ep(row, f"{name}_ep", tp)
+        said = row.text(f"{name}_dp_attention")
+        data_parallel = flag(row, f"{name}_dp_attention") if said else (ep or 1) > 1
+        if not said:
+            notes.append(f"{name}: attention data parallel where experts are, since the row does not say")
+        if data_parallel and tp < size:
+            tp = size
+        if size % tp:
+            raise Unmapped(f"{name}_tp={tp} does not divide the {size} chips of a {name} worker.")
+        parallel = _parallel(tp, 1, ep, data_parallel, size, model)
+        if size % parallel.chips:
+            raise Unmapped(f"{name}: {parallel.chips} chips of a replica do not divide {size}.")
+        replicas = workers * (size // parallel.chips)
+        pools.append(Pool(chip=chip, engine=engine, parallel=parallel, role=role, replicas=replicas))
+    if len(pools) == 2 and sum(pool.parallel.chips * pool.replicas for pool in pools) != chips:
+        raise Unmapped(f"prefill_gpus and decode_gpus do not sum to num_gpus={chips}.")
+    if len(pools) == 1:
+        pools = [Pool(chip=chip, engine=engine, parallel=pools[0].parallel, replicas=pools[0].replicas)]
+        notes.append("prefill alone: every request ends with its first token")
+    return Layout(pools=tuple(pools), notes=tuple(notes))
+
+
+def _chosen(
+    row: Row, chip: Chip, engine: Engine, model: ModelSpec, precision: Precision, catalog: Catalog, chips: int
+) -> Layout:
+    isl, osl = number(row, "isl_mean") or number(row, "isl"), number(row, "osl_mean") or number(row, "osl")
+    if isl is None:
+        raise Unmapped("neither tp nor lengths are said, so no sharding can be chosen.")
+    shape = RequestShape(isl_tokens=round(isl), osl_tokens=round(osl or 1))
+    best: tuple[float, Pool] | None = None
+    for parallel in _candidates(model, chips):
+        pool = Pool(chip=chip, engine=engine, parallel=parallel)
+        found = rate_per_chip(pool, model, precision, shape, catalog)
+        if found is not None and (best is None or found > 1.02 * best[0]):
+            best = found, pool
+    if best is None:
+        raise Unmapped(f"{model.name} in this format fits no sharding over {chips} x {chip.name}.")
+    pool = best[1]
+    replicas = chips // pool.parallel.chips
+    whole_pool = Pool(chip=chip, engine=engine, parallel=pool.parallel, replicas=replicas)
+    spelled = ", ".join(f"{name}={getattr(pool.parallel, name)}" for name in ("tp", "dp", "ep"))
+    return Layout(pools=(whole_pool,), notes=(f"sharding not said, {spelled} serves most per chip",))
+
+
+def _candidates(model: ModelSpec, chips: int) -> Iterator[Parallel]:
+    experts = any(isinstance(group.ffn, Moe) for group in model.layers)
+    sizes: Sequence[int] = [size for size in (*_SIZES, 16, 32, 64) if chips % size == 0]
+    for size in sizes:
+        yield Parallel(tp=size)
+        if experts and size > 1:
+            yield Parallel(tp=1, dp=size, ep=size)
+
+
+def rate_per_chip(
+    pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape, catalog: Catalog
+) -> float | None:
+    """Requests per second and chip at the largest batch, in closed form; None where it does not fit."""
+    deployment = Deployment(model=model, precision=precision, pools=(pool,))
+    first = estimate(deployment, shape, catalog=catalog, batch=1)
+    if not first.feasible or first.capacity is None:
+        return None
+    ranks = pool.parallel.dp
+    batch = max(1, min(first.capacity.max_batch, pool.engine.max_num_seqs * ranks))
+    found = estimate(deployment, shape, catalog=catalog, batch=batch)
+    return found.metrics["requests_per_s"].value / pool.parallel.chips if found.feasible else None

@@ -1,0 +1,245 @@
+"""What a row's client sends: finite closed loops, stages of an open loop, everything at once."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tokenroof.calibrate.validation.core import Row, Unmapped
+from tokenroof.calibrate.validation.fields import number, whole
+from tokenroof.workload.core import NOBODY, FloatArray, IntArray, Prefixes, Requests
+
+BLOCK_TOKENS = 16
+MOST_REQUESTS = 30000
+"""Requests of one row that are simulated at most."""
+
+_OFFLINE_WAVES = 4
+"""A queue of unknown length is simulated as so many times the batch that fits."""
+
+_CLOSED = re.compile(r"closed:\s*conc\s*=\s*(\d+)\b", re.I)
+_OPEN = re.compile(r"open:\s*(?:rps|rate)\s*=\s*([\d./]+)", re.I)
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
+_UNIFORM = re.compile(r"uniform[^\[]*\[\s*([\d.]+)\s*\*\s*l\s*,\s*(?:([\d.]+)\s*\*\s*)?l\s*\]", re.I)
+_SHARED = re.compile(r"(\d+) system prompts x (\d+) users", re.I)
+_SYSTEM = re.compile(r"system (\d+)", re.I)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """How a client sends.
+
+    Attributes
+    ----------
+    concurrency : int or None
+        Of a closed loop.
+    rates_per_s, stage_s : tuple of float, float
+        Of an open loop: Poisson at each rate in turn, for so long each. [1/s], [s]
+    offline : bool
+        Everything is there at the start.
+    """
+
+    concurrency: int | None = None
+    rates_per_s: tuple[float, ...] = ()
+    stage_s: float = 600.0
+    offline: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What is sent, how much of it comes before counting starts, and what was assumed."""
+
+    requests: Requests = field(repr=False)
+    warm_up: int
+    notes: tuple[str, ...]
+
+
+def load_of(row: Row) -> Load:
+    """The load that a row says.
+
+    Raises
+    ------
+    Unmapped
+        It says none that is known.
+    """
+    said = row.text("load")
+    low = said.lower()
+    if found := _CLOSED.search(low):
+        if int(found[1]) < 1:
+            raise Unmapped(f"load {said[:60]!r}: concurrency must be at least 1.")
+        return Load(concurrency=int(found[1]))
+    if found := _OPEN.search(low):
+        try:
+            rates = tuple(float(text) for text in found[1].split("/"))
+        except ValueError:
+            raise Unmapped(f"load {said[:60]!r}: rates must be numbers.") from None
+        if not rates or min(rates) <= 0.0:
+            raise Unmapped(f"load {said[:60]!r}: rates must be above 0.")
+        seconds = _SECONDS.search(low.split("stage")[0]) or _SECONDS.search(low)
+        return Load(rates_per_s=rates, stage_s=float(seconds[1]) if seconds else 600.0)
+    if low.startswith(("offline", "max")):
+        return Load(offline=True)
+    known = "closed:conc=N, open:rps=R (stages R1/R2), offline:max"
+    raise Unmapped(f"load {said[:60]!r} is not known. Known: {known}.")
+
+
+def lengths_of(row: Row) -> tuple[float, float]:
+    """Mean prompt and answer of a row. [tokens]
+
+    Raises
+    ------
+    Unmapped
+        It says none.
+    """
+    found = []
+    for name in ("isl", "osl"):
+        value = number(row, f"{name}_mean") or number(row, name)
+        if value is None:
+            raise Unmapped(f"neither {name} nor {name}_mean is said, so what was served is not known.")
+        found.append(value)
+    return found[0], found[1]
+
+
+def send(row: Row, load: Load, *, fits: int) -> Sent:
+    """The requests of a row, drawn with a seed of its own.
+
+    Parameters
+    ----------
+    row : Row
+        Lengths, their distribution, how many.
+    load : Load
+        As :func:`load_of`.
+    fits : int
+        Sequences of mean length that the deployment holds at once: how long a queue of unknown length is.
+
+    Raises
+    ------
+    Unmapped
+        Lengths are not said, or no request is.
+    """
+    isl, osl = lengths_of(row)
+    # What is drawn belongs to the client's way, not to the hardware: rows that differ in hardware alone are
+    # sent the same requests.
+    said = "|".join(row.text(name) for name in ("isl", "osl", "length_distribution", "load"))
+    rng = np.random.default_rng(zlib.crc32(said.encode()))
+    notes: list[str] = []
+    warm_up = 0
+    if load.rates_per_s:
+        arrival_s = _stages(rng, load)
+        count = arrival_s.size
+    else:
+        given = whole(row, "n_requests") if row.text("n_requests").isdigit() else None
+        count = given or _count(load, fits)
+        if given is None:
+            notes.append(f"{count} requests")
+        if count > MOST_REQUESTS:
+            notes.append(f"{MOST_REQUESTS} of {count} requests")
+            count = MOST_REQUESTS
+        if "warm-up" in row.text("notes") and load.concurrency is not None:
+            warm_up = 2 * load.concurrency
+            count += warm_up
+        arrival_s = np.zeros(count)
+    isl_tokens, osl_tokens, note = _lengths(rng, row, count, isl, osl)
+    notes += note
+    requests = Requests(
+        arrival_s=arrival_s,
+        isl_tokens=isl_tokens,
+        osl_tokens=osl_tokens,
+        follows=np.full(count, NOBODY, dtype=np.int64),
+        session=np.full(count, NOBODY, dtype=np.int64),
+        class_index=np.zeros(count, dtype=np.int64),
+        prefixes=_prefixes(row, isl_tokens),
+        concurrency=load.concurrency,
+        label=row.id,
+        source=row.text("source_url"),
+    )
+    return Sent(requests=requests, warm_up=warm_up, notes=tuple(notes))
+
+
+def _count(load: Load, fits: int) -> int:
+    if load.concurrency is not None:
+        return 10 * load.concurrency
+    return max(_OFFLINE_WAVES * fits, 64)
+
+
+def _stages(rng: np.random.Generator, load: Load) -> FloatArray:
+    parts = []
+    for index, rate in enumerate(load.rates_per_s):
+        count = int(rng.poisson(rate * load.stage_s))
+        parts.append(index * load.stage_s + np.sort(rng.uniform(0.0, load.stage_s, max(count, 1))))
+    return np.concatenate(parts)[:MOST_REQUESTS]
+
+
+def _lengths(
+    rng: np.random.Generator, row: Row, count: int, isl: float, osl: float
+) -> tuple[IntArray, IntArray, tuple[str, ...]]:
+    said = row.text("length_distribution").lower()
+    if found := _UNIFORM.search(said):
+        low, high = float(found[1]), float(found[2] or 1.0)
+        return _uniform(rng, count, isl, low, high), _uniform(rng, count, osl, low, high), ()
+    fixed = "fixed" in said or _SHARED.search(said) is not None
+    if fixed or not said:
+        note = () if fixed else ("every request has the mean lengths",)
+        return _same(count, isl), _same(count, osl), note
+    # Data sets of which only the means are known: lengths of chat data are close to lognormal.
+    spread = "lengths drawn lognormal around the means"
+    return _lognormal(rng, count, isl), _lognormal(rng, count, osl), (spread,)
+
+
+def _same(count: int, mean: float) -> IntArray:
+    return np.full(count, max(1, round(mean)), dtype=np.int64)
+
+
+def _uniform(rng: np.random.Generator, count: int, mean: float, low: float, high: float) -> IntArray:
+    """Whole numbers whose mean is the one that was seen, in even layers: few requests have its spread too."""
+    top = mean / ((low + high) / 2.0)
+    layers = (rng.permutation(count) + rng.uniform(size=count)) / count
+    drawn: FloatArray = top * (low + (high - low) * layers)
+    return np.maximum(1, np.rint(drawn)).astype(np.int64)
+
+
+_SIGMA = 0.8
+"""Of the logarithm of lengths; chat data sets lie at 0.7 to 1.2 (Azure 2023 and ShareGPT, workload/data)."""
+
+
+def _lognormal(rng: np.random.Generator, count: int, mean: float) -> IntArray:
+    drawn = rng.lognormal(math.log(mean) - _SIGMA**2 / 2.0, _SIGMA, count)
+    drawn *= mean / drawn.mean()
+    return np.clip(np.rint(drawn), 1, 16 * mean).astype(np.int64)
+
+
+def _prefixes(row: Row, isl_tokens: IntArray) -> Prefixes | None:
+    """Prompts that come again: a few system prompts, each with a few questions."""
+    found = _SHARED.search(row.text("length_distribution"))
+    if found is None:
+        return None
+    systems, users = int(found[1]), int(found[2])
+    system = _SYSTEM.search(row.text("length_distribution"), found.end())
+    shared = int(system[1]) // BLOCK_TOKENS if system else 0
+    blocks = isl_tokens // BLOCK_TOKENS
+    start = np.concatenate(([0], np.cumsum(blocks))).astype(np.int64)
+    within = np.arange(start[-1]) - np.repeat(start[:-1], blocks)
+    prompt = np.repeat(np.arange(isl_tokens.size) % (systems * users), blocks)
+    block = np.where(within < shared, prompt % systems, systems + prompt) * (int(blocks.max()) + 1) + within
+    _, ids = np.unique(block, return_inverse=True)
+    return Prefixes(block_tokens=BLOCK_TOKENS, start=start, ids=ids.astype(np.int64))
+
+
+def counted(sent: Requests, warm_up: int) -> Requests:
+    """The requests after the warm-up, for checks; the run itself has them all."""
+    if not warm_up:
+        return sent
+    keep = slice(warm_up, None)
+    return replace(
+        sent,
+        arrival_s=sent.arrival_s[keep],
+        isl_tokens=sent.isl_tokens[keep],
+        osl_tokens=sent.osl_tokens[keep],
+        follows=sent.follows[keep],
+        session=sent.session[keep],
+        class_index=sent.class_index[keep],
+        prefixes=None,
+    )
