@@ -95,11 +95,31 @@ def test_every_economics_figure_has_a_known_source():
     assert groups["amortisation"]["gpu_server_conservative_years"].value == pytest.approx(3.0)
 
 
-def test_sixty_accelerators_and_three_sketches():
+# Boards of other people's benchmarks: dense 16-bit peak [TFLOP/s], first memory [GB, GB/s], TDP [W].
+BOARDS = {
+    "arc-b70": (183.5, 32, 608, 230),
+    "gh200-96gb": (989.4, 96, 4000, 1000),
+    "h20-141gb": (148, 141, 4800, 400),
+    "h200-nvl": (835.5, 141, 4800, 600),
+    "rtx-pro-4500": (219.7, 32, 800, 165),
+    "rtx-pro-6000-workstation": (503.8, 96, 1792, 600),
+}
+
+
+def test_sixty_accelerators_their_other_boards_and_three_sketches():
     assert len(FIGURES) == 60
     names = {CATALOG.chip(row[0]).name for row in FIGURES}
-    assert names | SKETCHES == set(CATALOG.chips())
+    assert names | set(BOARDS) | SKETCHES == set(CATALOG.chips())
     assert len(names) == 60
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_has_the_figures_it_is_sold_with(name):
+    chip, (sixteen, capacity, bandwidth, tdp) = CATALOG.chip(name), BOARDS[name]
+    assert chip.peak_flop_per_s["bf16"].value == pytest.approx(sixteen * 1e12)
+    assert chip.memory[0].marketed_capacity_bytes.value == pytest.approx(capacity * 1e9)
+    assert chip.memory[0].bandwidth_bytes_per_s.value == pytest.approx(bandwidth * 1e9)
+    assert chip.tdp_w.value == pytest.approx(tdp)
 
 
 # Where the catalog says something else than the table, and why (notes of the chip tell).

@@ -33,7 +33,7 @@ def stated(name):
 def test_every_model_of_the_reference_is_packaged_with_source_and_licence():
     files = {path.stem for path in MODELS.glob("*.json")}
     assert files == set(NAMES)
-    assert len(files) == 64
+    assert len(files) >= 64
     for name in files:
         data = json.loads((MODELS / f"{name}.json").read_text())
         assert data["hf_id"]

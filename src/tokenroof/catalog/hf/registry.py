@@ -33,6 +33,7 @@ from tokenroof.catalog.hf.gemma import build_gemma, build_gemma2, build_gemma3, 
 from tokenroof.catalog.hf.hybrid import build_falcon_h1, build_jamba, build_nemotron_h
 from tokenroof.catalog.hf.latent import build_deepseek
 from tokenroof.catalog.hf.linear import build_kimi_linear, build_minimax_m1, build_qwen_delta
+from tokenroof.catalog.hf.parallel import build_falcon, build_gptj, build_palm
 from tokenroof.catalog.hf.parts import Parts
 from tokenroof.catalog.hf.quantization import precision
 from tokenroof.catalog.hf.sparse import build_deepseek_v4, build_minimax_m3
@@ -68,6 +69,9 @@ BUILDERS: Mapping[str, Builder] = {
     "cohere": builder(COHERE),
     "llada": build_llada,
     "dream": build_dream,
+    "gptj": build_gptj,
+    "palm": build_palm,
+    "falcon": build_falcon,
     "gemma": build_gemma,
     "gemma2": build_gemma2,
     "gemma3": build_gemma3,
