@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenroof.catalog import build
+from tokenroof.catalog.chip_names import find_chip
 from tokenroof.catalog.core import Chip, Economics, Engine, Node, Quantity, Row, Source
 from tokenroof.catalog.efficiency import OpEfficiency, read
 from tokenroof.catalog.efficiency import load as load_efficiencies
 from tokenroof.catalog.files import nearest, normal_name, read_mapping
 from tokenroof.catalog.layers import YAML_SUFFIXES, Kind, Layers
 from tokenroof.catalog.model import ModelSpec
+from tokenroof.catalog.model_names import find_model, read_model_name
 from tokenroof.catalog.schema import USER_SOURCE
 from tokenroof.errors import CatalogError, InputError, UnknownNameError
 
@@ -127,21 +129,35 @@ class Catalog:
     # --- items -------------------------------------------------------------------------------
 
     def chip(self, name: str) -> Chip:
-        """A chip by name, alias, or the path of a chip file (``./mine.yaml``).
+        """A chip by name, alias, the path of a chip file (``./mine.yaml``), or as others write it.
+
+        "NVIDIA H100 80GB HBM3" is ``h100``: see :func:`~tokenroof.catalog.chip_names.find_chip`.
 
         Raises
         ------
         UnknownNameError
             No catalog file defines it.
+        InputError
+            Memory, form factor or architecture in the name contradict every chip called so.
         CatalogError
             Its file, or one it extends, is malformed.
         """
         if name.endswith(YAML_SUFFIXES):
             path = Path(name)
             return self._read_chip(normal_name(path.stem), path, len(self.directories))
-        found = self._layers.resolve(Kind.CHIP, name)
-        layer, path = self._layers.index(Kind.CHIP)[found][-1]
-        return self._once(Kind.CHIP, found, lambda: self._read_chip(found, path, layer))
+        spellings = self._spellings(Kind.CHIP)
+        known = spellings.get(normal_name(name))
+        return self._catalog_chip(known or find_chip(name, spellings, self._catalog_chip))
+
+    def _catalog_chip(self, name: str) -> Chip:
+        layer, path = self._layers.index(Kind.CHIP)[name][-1]
+        return self._once(Kind.CHIP, name, lambda: self._read_chip(name, path, layer))
+
+    def _spellings(self, kind: Kind) -> dict[str, str]:
+        """Names and aliases of a kind, with the name each stands for."""
+        names = self._layers.index(kind)
+        aliases = {alias: name for alias, name in self._layers.aliases(kind).items() if name in names}
+        return {**aliases, **{name: name for name in names}}
 
     def memory(self, name: str) -> Row:
         """A memory technology by name or alias."""
@@ -186,7 +202,7 @@ class Catalog:
         CatalogError
             The catalog's file is malformed.
         InputError
-            The given file is not a model config.
+            The given file is not a model config, or the name is that of a checkpoint in another format.
         """
         from tokenroof.catalog.hf import import_config, read_config
 
@@ -195,8 +211,54 @@ class Catalog:
             named_by = given if given.is_dir() or given.stem != "config" else given.resolve().parent
             stem = named_by.name.removesuffix(".json") or given.resolve().name
             return import_config(read_config(given), name=normal_name(stem), source=USER_SOURCE)
-        name = self._layers.resolve(Kind.MODEL, self._model_name(name_or_path))
+        found, formats = self.find_model(name_or_path)
+        if formats:
+            raise InputError(
+                f"model {name_or_path!r} is {found.name!r} in the format {'-'.join(formats)}, which is given "
+                f"apart. Write {found.name!r} and its format of weights (--weights)."
+            )
+        return found
+
+    def find_model(self, text: str) -> tuple[ModelSpec, tuple[str, ...]]:
+        """The architecture of a checkpoint, and the words of its name that are about number formats.
+
+        Parameters
+        ----------
+        text : str
+            A catalog name, or one as people and benchmark databases write it
+            ("nvidia/DeepSeek-R1-0528-FP4-v2").
+
+        Returns
+        -------
+        tuple of ModelSpec and tuple of str
+            The model in the catalog's own format, and the format words, lower case ("fp4", "v2"); the
+            latter are for the caller to honour.
+
+        Raises
+        ------
+        UnknownNameError
+            No model is called so.
+        InputError
+            Several are.
+        """
+        known = self._spellings(Kind.MODEL).get(normal_name(text)) or self._hf_ids.get(text.strip().lower())
+        if known is not None:
+            return self._catalog_model(known), ()
+        spellings = {each: name for each, name in self._spellings(Kind.MODEL).items() if "/" not in each}
+        name = find_model(text, {**self._hf_ids, **spellings})
+        return self._catalog_model(name), read_model_name(text).formats
+
+    def _catalog_model(self, name: str) -> ModelSpec:
         return self._once(Kind.MODEL, name, lambda: self._read_model(name))
+
+    @cached_property
+    def _hf_ids(self) -> dict[str, str]:
+        """Hugging Face ids, lower case, with the catalog names of their models."""
+        ids = {
+            str(read_mapping(self._layers.file(Kind.MODEL, name)).get("hf_id", "")).lower(): name
+            for name in self._layers.index(Kind.MODEL)
+        }
+        return {hf_id: name for hf_id, name in ids.items() if hf_id}
 
     # --- files -------------------------------------------------------------------------------
 
@@ -216,15 +278,6 @@ class Catalog:
             return item
 
         return self._once(kind, name, read)
-
-    def _model_name(self, given: str) -> str:
-        """The catalog name of a model that was given by name, alias or Hugging Face id."""
-        if "/" in given:
-            for name in self._layers.index(Kind.MODEL):
-                hf_id = read_mapping(self._layers.file(Kind.MODEL, name)).get("hf_id", "")
-                if str(hf_id).lower() == given.lower():
-                    return name
-        return given
 
     def _read_model(self, name: str) -> ModelSpec:
         from tokenroof.catalog.hf import import_config
