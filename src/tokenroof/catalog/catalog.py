@@ -20,9 +20,11 @@ from tokenroof.catalog.efficiency import OpEfficiency, read
 from tokenroof.catalog.efficiency import load as load_efficiencies
 from tokenroof.catalog.files import nearest, normal_name, read_mapping
 from tokenroof.catalog.layers import YAML_SUFFIXES, Kind, Layers
-from tokenroof.catalog.model import ModelSpec
+from tokenroof.catalog.model import ModelSpec, with_routing_skew
 from tokenroof.catalog.model_names import find_model, read_model_name
 from tokenroof.catalog.schema import USER_SOURCE
+from tokenroof.catalog.tuning import Tuning
+from tokenroof.catalog.tuning import load as load_tuning
 from tokenroof.errors import CatalogError, InputError, UnknownNameError
 
 PACKAGED = Path(__file__).parent / "data"
@@ -210,7 +212,8 @@ class Catalog:
         if given.suffix == ".json" or given.is_dir():
             named_by = given if given.is_dir() or given.stem != "config" else given.resolve().parent
             stem = named_by.name.removesuffix(".json") or given.resolve().name
-            return import_config(read_config(given), name=normal_name(stem), source=USER_SOURCE)
+            spec = import_config(read_config(given), name=normal_name(stem), source=USER_SOURCE)
+            return with_routing_skew(spec, self.tuning.value("routing_skew"))
         found, formats = self.find_model(name_or_path)
         if formats:
             raise InputError(
@@ -284,13 +287,15 @@ class Catalog:
 
         path = self._layers.file(Kind.MODEL, name)
         raw = read_mapping(path)
+        skew = self.tuning.value("routing_skew")
         if "config" not in raw:
-            return import_config(raw, name=name, source=USER_SOURCE)
+            return with_routing_skew(import_config(raw, name=name, source=USER_SOURCE), skew)
         config, stated = raw["config"], raw.get("stated") or {}
         if not isinstance(config, Mapping) or not isinstance(stated, Mapping):
             raise CatalogError(f"{path}: {name}: expected 'config' and 'stated' to hold fields.")
         hf_id, source = str(raw.get("hf_id", "")), str(raw.get("source", USER_SOURCE))
-        return import_config(config, name=name, hf_id=hf_id, source=source, stated=stated)
+        spec = import_config(config, name=name, hf_id=hf_id, source=source, stated=stated)
+        return with_routing_skew(spec, skew)
 
     def _read_chip(self, name: str, path: Path, layer: int) -> Chip:
         chip = build.build_chip(self._chip_fields(name, path, layer, ()), path=path, name=name)
@@ -300,7 +305,18 @@ class Catalog:
                 self._layers.resolve(Kind.CHIP, chip.relative)
             except UnknownNameError as error:
                 raise CatalogError(f"{path}: {name}.relative: {error}") from None
-        return replace(chip, efficiencies=self._efficiencies)
+        return replace(chip, efficiencies=self._efficiencies, tuning=self.tuning)
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        """What measured servings add: ours, and the ``tuning.csv`` of the user's directories over it."""
+        return load_tuning(self.directories[1:])
+
+    def tuned(self, tuning: Tuning) -> Catalog:
+        """The same files with other parameters from measured servings."""
+        other = Catalog(self.directories)
+        other.__dict__["tuning"] = tuning
+        return other
 
     @cached_property
     def _efficiencies(self) -> tuple[OpEfficiency, ...]:

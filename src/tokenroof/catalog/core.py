@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Literal
 
 from tokenroof.catalog.efficiency import OpEfficiency
+from tokenroof.catalog.tuning import NEUTRAL, Tuning
 
 
 class Claim(StrEnum):
@@ -190,6 +191,8 @@ class Chip:
         Highest advertised clock. [Hz]
     efficiencies : tuple of OpEfficiency
         Fitted forms in order of precedence, the user's before the shipped ones; empty = the shipped ones.
+    tuning : Tuning
+        What measured servings add to the operators; neutral for a chip that comes from no catalog.
     on_chip : mapping of str to Quantity
         On-chip memories by field name with unit suffix ("l2_bytes", "smem_per_sm_bytes", ...).
     projection : bool
@@ -223,6 +226,7 @@ class Chip:
     projection: bool = False
     notes: tuple[str, ...] = ()
     efficiencies: tuple[OpEfficiency, ...] = ()
+    tuning: Tuning = NEUTRAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ A new kind of layer is a new final class here, its operators in ``tokenroof.grap
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +178,7 @@ class Moe:
     ``latent_norm`` normalises their sum before it is projected up again (Kimi-K3).
     ``router_bias`` covers a bias of the router and a correction bias of its scores alike.
     ``parallel_dense_intermediate`` is a dense MLP that runs beside the experts (Gemma-4; 0 = none).
+    ``routing_skew``: the popularity of the i-th expert of a layer falls as i to minus it (0: even).
     """
 
     num_experts: int
@@ -191,6 +192,7 @@ class Moe:
     latent_dim: int = 0
     latent_norm: bool = False
     parallel_dense_intermediate: int = 0
+    routing_skew: float = 0.0
 
 
 FeedForward = DenseMlp | Moe
@@ -347,3 +349,15 @@ class ModelSpec:
     def num_layers(self) -> int:
         """Decoder layers, modules for multi-token prediction not counted."""
         return sum(group.count for group in self.layers)
+
+
+def with_routing_skew(model: ModelSpec, skew: float) -> ModelSpec:
+    """A model in which the popularity of the i-th expert of a layer falls as i to minus ``skew``."""
+
+    def routed(groups: tuple[LayerGroup, ...]) -> tuple[LayerGroup, ...]:
+        return tuple(
+            replace(group, ffn=replace(group.ffn, routing_skew=skew)) if isinstance(group.ffn, Moe) else group
+            for group in groups
+        )
+
+    return replace(model, layers=routed(model.layers), mtp=routed(model.mtp))

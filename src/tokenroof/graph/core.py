@@ -302,7 +302,7 @@ class MoeExperts(Op):
 
     ``tokens`` are the tokens routed over the whole expert group, of which this rank owns
     ``local_experts`` of ``num_experts``; ``intermediate`` is after expert tensor parallelism.
-    ``hot_factor`` >= 1 is the load of the busiest rank over the mean.
+    ``hot_factor`` >= 1 is the load of the busiest rank over the mean; ``routing_skew`` as in ``Moe``.
     """
 
     tokens: Int
@@ -315,6 +315,7 @@ class MoeExperts(Op):
     weight_dtype: str
     act_dtype: str
     hot_factor: float = 1.0
+    routing_skew: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,23 @@ class Net:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tuned:
+    """What measured servings add to the times of operators, see ``catalog.tuning``.
+
+    Attributes
+    ----------
+    factors : mapping of str to Num
+        Time over the formula's, by class of operator ("gemm", "attention", "experts", "small",
+        "collective"); a class that is not named is 1.
+    prompt_layer_s : Num
+        Added to the attention of new tokens, per layer. [s]
+    """
+
+    factors: Mapping[str, Num] = field(default_factory=dict)
+    prompt_layer_s: Num = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """One chip resolved for the step model: peaks, tiers, fabrics and achieved fractions.
 
@@ -72,6 +89,8 @@ class Machine:
         Part of collective time not hidden behind compute.
     assumptions : tuple of str
         What had to be assumed about the chip, one sentence each.
+    tuned : Tuned
+        Corrections from measured servings.
     """
 
     name: str
@@ -89,6 +108,7 @@ class Machine:
     step_overhead_s: Num
     exposed_collective_fraction: Num
     assumptions: tuple[str, ...] = ()
+    tuned: Tuned = field(default_factory=Tuned)
 
     def tier(self, kind: OperandKind) -> Tier:
         """The tier that operands of ``kind`` are read from."""

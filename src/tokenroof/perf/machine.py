@@ -7,11 +7,13 @@ from itertools import product
 
 from tokenroof.catalog.core import Chip, Engine, Fabric, MemoryTier, OperandKind, Quantity
 from tokenroof.catalog.efficiency import OpEfficiency
+from tokenroof.catalog.tuning import scopes_of
 from tokenroof.errors import InputError
 from tokenroof.perf.borrow import choose_rows, shipped_rows
-from tokenroof.perf.core import Machine, Net, Tier
+from tokenroof.perf.core import Machine, Net, Tier, Tuned
 from tokenroof.perf.energy import power_shares
 from tokenroof.perf.lowprec import with_wide_peak
+from tokenroof.perf.tuned import FACTORS
 
 
 def build_machine(
@@ -69,14 +71,24 @@ def build_machine(
             if tdp_w is None
             else {name: power.compute_share * tdp_w / peak for name, peak in peaks.items()}
         ),
-        step_overhead_s=engine.step_overhead_s.value,
+        step_overhead_s=engine.step_overhead_s.value + tuned_value(chip, engine, "step_overhead_s"),
         exposed_collective_fraction=engine.exposed_collective_fraction.value,
         assumptions=tuple(
             said
             for said in (missing_peak, power.note if tdp_w is not None else "", _near_compute(chip))
             if said
         ),
+        tuned=Tuned(
+            factors={name: tuned_value(chip, engine, f"time_{name}") for name in FACTORS},
+            prompt_layer_s=tuned_value(chip, engine, "prompt_layer_s"),
+        ),
     )
+
+
+def tuned_value(chip: Chip, engine: Engine, name: str) -> float:
+    """A parameter of ``catalog.tuning`` for an engine on a chip, in its unit."""
+    scopes = scopes_of(vendor=chip.vendor, family=chip.family, chip=chip.name, engine=engine.name)
+    return chip.tuning.value(name, scopes)
 
 
 def achievable_bandwidth_bytes_per_s(

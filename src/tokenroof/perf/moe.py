@@ -141,7 +141,9 @@ def _(op: MoeExperts, machine: Machine) -> OpTime:
     tokens = real(op.tokens)
     path = compute_path(op.weight_dtype, op.act_dtype, machine.peak_flop_per_s)
     row = machine.efficiency.row("moe", path.row)
-    active = upper(active_experts(op.tokens, op.local_experts, op.topk, op.num_experts), 1e-9)
+    active = upper(
+        active_experts(op.tokens, op.local_experts, op.topk, op.num_experts, op.routing_skew), 1e-9
+    )
     routed = tokens * op.topk * op.local_experts / op.num_experts * op.hot_factor
     streams = tier_streams_s(op.work, machine, {OperandKind.ACTIVATIONS: row.parameters["activation_passes"]})
     span = experts_s(

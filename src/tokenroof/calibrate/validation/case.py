@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tokenroof.calibrate.validation.core import Case, Row, Unmapped
+from tokenroof.calibrate.validation.core import Case, Row, UnmappedError
 from tokenroof.calibrate.validation.drafts import drafting_of
 from tokenroof.calibrate.validation.engines import engine_of, settings_of
 from tokenroof.calibrate.validation.formats import precision_of
@@ -41,7 +41,8 @@ def case_of(row: Row, catalog: Catalog) -> Case:
     weights = row.text("weight_precision")
     notes: list[str] = []
     if "runs are FP8" in row.text("notes") and "fp8" in chip.peak_flop_per_s:
-        weights, _ = "fp8", notes.append("fp8 weights: the column names the checkpoint, the notes the run")
+        weights = "fp8"
+        notes.append("fp8 weights: the column names the checkpoint, the notes the run")
     precision, said = precision_of(model, weights, row.text("kv_precision"), chip)
     notes += said
     layout = layout_of(row, chip, engine, model, precision, catalog)
@@ -81,7 +82,7 @@ def case_of(row: Row, catalog: Catalog) -> Case:
 def _named(row: Row, catalog: Catalog) -> tuple[Chip, ModelSpec]:
     for column in ("hardware", "model", "framework"):
         if not row.text(column):
-            raise Unmapped(f"{column} is not said.")
+            raise UnmappedError(f"{column} is not said.")
     return catalog.chip(row.text("hardware")), catalog.model(row.text("model"))
 
 

@@ -24,7 +24,7 @@ METRICS: Mapping[str, str] = {
 """What is scored, by the name of its column, with its definition."""
 
 
-class Unmapped(InputError):
+class UnmappedError(InputError):
     """A row that cannot be predicted; the message is its reason."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tokenroof.calibrate.validation.core import Unmapped
+from tokenroof.calibrate.validation.core import UnmappedError
 from tokenroof.catalog.model import ModelSpec
 from tokenroof.deploy.simulated.drafting.core import Drafting
 from tokenroof.deploy.simulated.drafting.eagle import Eagle
@@ -31,7 +31,7 @@ def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         A method that is not known, or no number of draft tokens.
     """
     low = said.lower()
@@ -39,7 +39,7 @@ def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str
         return None, ()
     tokens = _TOKENS.search(low)
     if tokens is None or int(tokens[1]) < 1:
-        raise Unmapped(f"spec_decoding {said[:60]!r}: how many tokens are drafted is not said (k=N).")
+        raise UnmappedError(f"spec_decoding {said[:60]!r}: how many tokens are drafted is not said (k=N).")
     count = int(tokens[1])
     accepted = _ACCEPTED.search(low)
     fraction = float(accepted[1]) if accepted else RANDOM_TEXT_ACCEPTANCE
@@ -48,8 +48,12 @@ def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str
         return Eagle(draft_tokens=count, acceptance_fraction=fraction), notes
     if "mtp" in low or "nextn" in low:
         if not model.mtp:
-            raise Unmapped(f"spec_decoding {said[:60]!r}: {model.name} has no modules that predict ahead.")
+            raise UnmappedError(
+                f"spec_decoding {said[:60]!r}: {model.name} has no modules that predict ahead."
+            )
         return Mtp(draft_tokens=count, acceptance_fraction=fraction), notes
     if "ngram" in low or "lookup" in low:
         return NGram(draft_tokens=count, acceptance_fraction=fraction), notes
-    raise Unmapped(f"spec_decoding {said[:60]!r} is not known. Known: eagle3 k=N, mtp k=N, ngram k=N, none.")
+    raise UnmappedError(
+        f"spec_decoding {said[:60]!r} is not known. Known: eagle3, mtp or ngram with k=N; none."
+    )

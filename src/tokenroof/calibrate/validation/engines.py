@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokenroof.calibrate.validation.core import Row, Unmapped
+from tokenroof.calibrate.validation.core import Row, UnmappedError
 from tokenroof.calibrate.validation.fields import whole
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Engine
@@ -38,7 +38,7 @@ def engine_of(said: str, catalog: Catalog) -> Engine:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         None is known.
     """
     low = said.lower()
@@ -48,7 +48,7 @@ def engine_of(said: str, catalog: Catalog) -> Engine:
         if word in low:
             return catalog.engine(name)
     known = ", ".join(dict.fromkeys(word for word, _ in _NAMES))
-    raise Unmapped(f"framework {said[:60]!r} is not known. Known: {known}.")
+    raise UnmappedError(f"framework {said[:60]!r} is not known. Known: {known}.")
 
 
 def settings_of(row: Row, engine: Engine, *, concurrency: int | None, limited: bool) -> EngineSettings:
@@ -68,7 +68,7 @@ def settings_of(row: Row, engine: Engine, *, concurrency: int | None, limited: b
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         A limit is no whole number above 0.
     """
     seqs = _max_num_seqs(row, concurrency) if limited else None
@@ -79,7 +79,7 @@ def settings_of(row: Row, engine: Engine, *, concurrency: int | None, limited: b
 def _max_num_seqs(row: Row, concurrency: int | None) -> int | None:
     if row.text("max_num_seqs").lower() == "=conc":
         if concurrency is None:
-            raise Unmapped("max_num_seqs is '=conc', but the load has no concurrency.")
+            raise UnmappedError("max_num_seqs is '=conc', but the load has no concurrency.")
         return concurrency
     return whole(row, "max_num_seqs")
 

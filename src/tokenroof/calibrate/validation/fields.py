@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tokenroof.calibrate.validation.core import METRICS, Row, Unmapped
+from tokenroof.calibrate.validation.core import METRICS, Row, UnmappedError
 
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0", "")
 
@@ -14,7 +14,7 @@ def number(row: Row, column: str) -> float | None:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         It is no such number.
     """
     said = row.text(column)
@@ -23,9 +23,9 @@ def number(row: Row, column: str) -> float | None:
     try:
         value = float(said)
     except ValueError:
-        raise Unmapped(f"{column} must be a number, got {said[:40]!r}.") from None
+        raise UnmappedError(f"{column} must be a number, got {said[:40]!r}.") from None
     if not (math.isfinite(value) and value > 0.0):
-        raise Unmapped(f"{column} must be above 0, got {said[:40]!r}.")
+        raise UnmappedError(f"{column} must be above 0, got {said[:40]!r}.")
     return value
 
 
@@ -34,14 +34,16 @@ def whole(row: Row, column: str, *, most: int = 10**7) -> int | None:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         It is no such number.
     """
     value = number(row, column)
     if value is None:
         return None
     if not value.is_integer() or value > most:
-        raise Unmapped(f"{column} must be a whole number from 1 to {most}, got {row.text(column)[:40]!r}.")
+        raise UnmappedError(
+            f"{column} must be a whole number from 1 to {most}, got {row.text(column)[:40]!r}."
+        )
     return int(value)
 
 
@@ -50,7 +52,7 @@ def flag(row: Row, column: str) -> bool:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         It is neither.
     """
     said = row.text(column).lower()
@@ -59,7 +61,7 @@ def flag(row: Row, column: str) -> bool:
         return True
     if word in _NO:
         return False
-    raise Unmapped(f"{column} must be true or false, got {said[:40]!r}.")
+    raise UnmappedError(f"{column} must be true or false, got {said[:40]!r}.")
 
 
 def measured(row: Row) -> dict[str, float]:
@@ -70,7 +72,7 @@ def measured(row: Row) -> dict[str, float]:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         A metric is no number above 0.
     """
     found = {name: number(row, name) for name in METRICS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from tokenroof.calibrate.validation.core import Unmapped
+from tokenroof.calibrate.validation.core import UnmappedError
 from tokenroof.catalog.core import Chip
 from tokenroof.catalog.model import MlaAttention, ModelSpec, Precision
 
@@ -36,7 +36,7 @@ def weight_format(said: str) -> str:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         It names none that is known.
     """
     low = said.lower()
@@ -44,7 +44,7 @@ def weight_format(said: str) -> str:
         if re.search(rf"(?<![a-z0-9]){word}(?![0-9])", low):
             return found
     known = ", ".join(dict.fromkeys(found for _, found in _WEIGHTS))
-    raise Unmapped(f"weight_precision {said[:60]!r} is not known. Known: {known}.")
+    raise UnmappedError(f"weight_precision {said[:60]!r} is not known. Known: {known}.")
 
 
 def precision_of(model: ModelSpec, weights: str, kv: str, chip: Chip) -> tuple[Precision, tuple[str, ...]]:
@@ -61,7 +61,7 @@ def precision_of(model: ModelSpec, weights: str, kv: str, chip: Chip) -> tuple[P
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         A text names no known format.
     """
     notes: list[str] = []
@@ -84,7 +84,7 @@ def _kv(said: str, chosen: Precision) -> str:
         return "fp8"
     if any(word in low for word in (*_SIXTEEN, "auto", "unknown", "none")):
         return "bf16"
-    raise Unmapped(f"kv_precision {said[:60]!r} is not known. Known: fp8, bf16, auto.")
+    raise UnmappedError(f"kv_precision {said[:60]!r} is not known. Known: fp8, bf16, auto.")
 
 
 def _weights(model: ModelSpec, name: str, chip: Chip) -> tuple[Precision, tuple[str, ...]]:

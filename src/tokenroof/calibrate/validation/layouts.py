@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tokenroof.calibrate.validation.core import Row, Unmapped
+from tokenroof.calibrate.validation.core import Row, UnmappedError
 from tokenroof.calibrate.validation.fields import flag, number, whole
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Engine
@@ -43,12 +43,12 @@ def layout_of(
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         Counts that contradict each other.
     """
     chips = whole(row, "num_gpus")
     if chips is None:
-        raise Unmapped("num_gpus is not said.")
+        raise UnmappedError("num_gpus is not said.")
     if flag(row, "disagg"):
         return _apart(row, chip, engine, model, chips)
     tp = whole(row, "tp")
@@ -61,7 +61,7 @@ def layout_of(
         tp, notes = tp // 2, (f"tp={tp} counts the two cores of each chip",)
     parallel = _parallel(tp, pp, _ep(row, "ep", tp), flag(row, "dp_attention"), chips, model)
     if chips % parallel.chips:
-        raise Unmapped(f"tp={tp} x pp={pp} does not divide the {chips} chips of the row.")
+        raise UnmappedError(f"tp={tp} x pp={pp} does not divide the {chips} chips of the row.")
     pool = Pool(chip=chip, engine=engine, parallel=parallel, replicas=chips // parallel.chips)
     return Layout(pools=(pool,), notes=notes)
 
@@ -91,9 +91,9 @@ def _apart(row: Row, chip: Chip, engine: Engine, model: ModelSpec, chips: int) -
         if total is None:
             if role is Role.DECODE and row.text("scenario").startswith("prefill only"):
                 break
-            raise Unmapped(f"disagg is true, but {name}_gpus is not said.")
+            raise UnmappedError(f"disagg is true, but {name}_gpus is not said.")
         if total % workers:
-            raise Unmapped(f"{workers} {name} workers do not divide {total} chips.")
+            raise UnmappedError(f"{workers} {name} workers do not divide {total} chips.")
         size = total // workers
         tp = whole(row, f"{name}_tp") or size
         ep = _ep(row, f"{name}_ep", tp)
@@ -104,14 +104,14 @@ def _apart(row: Row, chip: Chip, engine: Engine, model: ModelSpec, chips: int) -
         if data_parallel and tp < size:
             tp = size
         if size % tp:
-            raise Unmapped(f"{name}_tp={tp} does not divide the {size} chips of a {name} worker.")
+            raise UnmappedError(f"{name}_tp={tp} does not divide the {size} chips of a {name} worker.")
         parallel = _parallel(tp, 1, ep, data_parallel, size, model)
         if size % parallel.chips:
-            raise Unmapped(f"{name}: {parallel.chips} chips of a replica do not divide {size}.")
+            raise UnmappedError(f"{name}: {parallel.chips} chips of a replica do not divide {size}.")
         replicas = workers * (size // parallel.chips)
         pools.append(Pool(chip=chip, engine=engine, parallel=parallel, role=role, replicas=replicas))
     if len(pools) == 2 and sum(pool.parallel.chips * pool.replicas for pool in pools) != chips:
-        raise Unmapped(f"prefill_gpus and decode_gpus do not sum to num_gpus={chips}.")
+        raise UnmappedError(f"prefill_gpus and decode_gpus do not sum to num_gpus={chips}.")
     if len(pools) == 1:
         pools = [Pool(chip=chip, engine=engine, parallel=pools[0].parallel, replicas=pools[0].replicas)]
         notes.append("prefill alone: every request ends with its first token")
@@ -123,7 +123,7 @@ def _chosen(
 ) -> Layout:
     isl, osl = number(row, "isl_mean") or number(row, "isl"), number(row, "osl_mean") or number(row, "osl")
     if isl is None:
-        raise Unmapped("neither tp nor lengths are said, so no sharding can be chosen.")
+        raise UnmappedError("neither tp nor lengths are said, so no sharding can be chosen.")
     shape = RequestShape(isl_tokens=round(isl), osl_tokens=round(osl or 1))
     best: tuple[float, Pool] | None = None
     for parallel in _candidates(model, chips):
@@ -132,7 +132,7 @@ def _chosen(
         if found is not None and (best is None or found > 1.02 * best[0]):
             best = found, pool
     if best is None:
-        raise Unmapped(f"{model.name} in this format fits no sharding over {chips} x {chip.name}.")
+        raise UnmappedError(f"{model.name} in this format fits no sharding over {chips} x {chip.name}.")
     pool = best[1]
     replicas = chips // pool.parallel.chips
     whole_pool = Pool(chip=chip, engine=engine, parallel=pool.parallel, replicas=replicas)

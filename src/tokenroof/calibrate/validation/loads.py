@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tokenroof.calibrate.validation.core import Row, Unmapped
+from tokenroof.calibrate.validation.core import Row, UnmappedError
 from tokenroof.calibrate.validation.fields import number, whole
 from tokenroof.workload.core import NOBODY, FloatArray, IntArray, Prefixes, Requests
 
@@ -62,28 +62,28 @@ def load_of(row: Row) -> Load:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         It says none that is known.
     """
     said = row.text("load")
     low = said.lower()
     if found := _CLOSED.search(low):
         if int(found[1]) < 1:
-            raise Unmapped(f"load {said[:60]!r}: concurrency must be at least 1.")
+            raise UnmappedError(f"load {said[:60]!r}: concurrency must be at least 1.")
         return Load(concurrency=int(found[1]))
     if found := _OPEN.search(low):
         try:
             rates = tuple(float(text) for text in found[1].split("/"))
         except ValueError:
-            raise Unmapped(f"load {said[:60]!r}: rates must be numbers.") from None
+            raise UnmappedError(f"load {said[:60]!r}: rates must be numbers.") from None
         if not rates or min(rates) <= 0.0:
-            raise Unmapped(f"load {said[:60]!r}: rates must be above 0.")
+            raise UnmappedError(f"load {said[:60]!r}: rates must be above 0.")
         seconds = _SECONDS.search(low.split("stage")[0]) or _SECONDS.search(low)
         return Load(rates_per_s=rates, stage_s=float(seconds[1]) if seconds else 600.0)
     if low.startswith(("offline", "max")):
         return Load(offline=True)
     known = "closed:conc=N, open:rps=R (stages R1/R2), offline:max"
-    raise Unmapped(f"load {said[:60]!r} is not known. Known: {known}.")
+    raise UnmappedError(f"load {said[:60]!r} is not known. Known: {known}.")
 
 
 def lengths_of(row: Row) -> tuple[float, float]:
@@ -91,14 +91,14 @@ def lengths_of(row: Row) -> tuple[float, float]:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         It says none.
     """
     found = []
     for name in ("isl", "osl"):
         value = number(row, f"{name}_mean") or number(row, name)
         if value is None:
-            raise Unmapped(f"neither {name} nor {name}_mean is said, so what was served is not known.")
+            raise UnmappedError(f"neither {name} nor {name}_mean is said, so what was served is not known.")
         found.append(value)
     return found[0], found[1]
 
@@ -117,7 +117,7 @@ def send(row: Row, load: Load, *, fits: int) -> Sent:
 
     Raises
     ------
-    Unmapped
+    UnmappedError
         Lengths are not said, or no request is.
     """
     isl, osl = lengths_of(row)
