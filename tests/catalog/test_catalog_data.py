@@ -97,12 +97,20 @@ def test_every_economics_figure_has_a_known_source():
 
 # Boards of other people's benchmarks: dense 16-bit peak [TFLOP/s], first memory [GB, GB/s], TDP [W].
 BOARDS = {
+    "a10g": (70, 24, 600, 300),
+    "a800": (312, 80, 2039, 400),
     "arc-b70": (183.5, 32, 608, 230),
     "gh200-96gb": (989.4, 96, 4000, 1000),
     "h20-141gb": (148, 141, 4800, 400),
     "h200-nvl": (835.5, 141, 4800, 600),
+    "l20": (119.5, 48, 864, 275),
+    "l40": (181, 48, 864, 300),
+    "rtx-6000-ada": (364.2, 48, 960, 300),
     "rtx-pro-4500": (219.7, 32, 800, 165),
     "rtx-pro-6000-workstation": (503.8, 96, 1792, 600),
+    "rtx3090": (71.2, 24, 936, 350),
+    "rtx5080": (112.6, 16, 960, 360),
+    "v100-16gb": (125, 16, 900, 300),
 }
 
 
@@ -169,7 +177,7 @@ def test_peaks_look_dense(name):
     if {"bf16", "fp8"} <= set(peaks):
         assert peaks["fp8"] <= (5.0 if name in FAST_FP8 else 2.2) * peaks["bf16"]
     if {"fp8", "fp4"} <= set(peaks):
-        fourfold = {"b300", "gb300-nvl72", "rtx5090"}  # fp4 at three to four times fp8
+        fourfold = {"b300", "gb300-nvl72", "rtx5090", "rtx5080"}  # fp4 at three to four times fp8
         assert peaks["fp4"] <= (4.1 if name in fourfold else 2.2) * peaks["fp8"]
     if {"bf16", "fp16"} <= set(peaks):
         assert peaks["bf16"] == peaks["fp16"]

@@ -59,6 +59,11 @@ CATALOG = load()
         ("V100-SXM2-32GB", "v100"),
         ("AWS Trainium2", "trainium2"),
         ("Arc Pro B60 24GB", "arc-b60"),
+        ("A10G-24GB", "a10g"),
+        ("Tesla V100-SXM2-16GB", "v100-16gb"),
+        ("NVIDIA A800-SXM4-80GB", "a800"),
+        ("NVIDIA RTX 6000 Ada Generation", "rtx-6000-ada"),
+        ("RTX-3090-24GB", "rtx3090"),
     ],
 )
 def test_a_name_of_other_people_finds_its_chip(text, name):
@@ -77,6 +82,7 @@ def test_a_name_of_other_people_finds_its_chip(text, name):
         ("GB200-NVL4", ("gb200-nvl72 is nvl72",)),
         ("NVIDIA H100 80GB HBM2e", ("h100 has hbm3",)),
         ("NVIDIA H100 Ampere", ("h100 is hopper",)),
+        ("RTX6000", ("rtx-6000-ada is ada",)),
     ],
 )
 def test_a_contradiction_names_every_chip_called_so_and_what_it_is(text, parts):
@@ -89,7 +95,7 @@ def test_a_contradiction_names_every_chip_called_so_and_what_it_is(text, parts):
 
 
 @pytest.mark.parametrize(
-    "text", ["8xH100", "RTX6000", "hopper", "80GB", "", " ", "H", "RTX PRO 6000 Max-Q", "h100-turbo"]
+    "text", ["8xH100", "RTX 7000", "hopper", "80GB", "", " ", "H", "RTX PRO 6000 Max-Q", "h100-turbo"]
 )
 def test_an_unknown_word_is_not_dropped(text):
     with pytest.raises(UnknownNameError, match="unknown chip"):

@@ -35,6 +35,15 @@ CATALOG = load()
         ("Mistral-Nemo-Instruct-2407", "mistral-nemo-12b", ()),
         ("moonshotai/Kimi-K2-Instruct-0905", "kimi-k2", ()),
         ("Llama-3.3-70B-Instruct-Q4_K_M.gguf", "llama-3.3-70b", ("q4", "k", "m", "gguf")),
+        ("Kimi-K2-Base", "kimi-k2", ()),
+        ("moonshotai/Kimi-K2-Thinking", "kimi-k2-thinking", ()),
+        ("Meta-Llama-3-8B-Instruct", "llama-3-8b", ()),
+        ("Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3", ()),
+        ("Mistral-Small-24B-Instruct-2501", "mistral-small-24b", ()),
+        ("deepseek-ai/DeepSeek-V3.1", "deepseek-v3", ()),
+        ("DeepSeek-R1-Distill-Qwen-32B-quantized.w4a16", "qwen2.5-32b", ("quantized", "w4a16")),
+        ("Qwen3-Coder-30B-A3B-Instruct-FP8", "qwen3-30b-a3b", ("fp8",)),
+        ("lmsys/vicuna-13b-v1.5", "llama-2-13b", ()),
         ("PaLM-540B", "palm-540b", ()),
         ("GPTJ", "gpt-j-6b", ()),
     ],
@@ -77,7 +86,7 @@ def test_an_unknown_word_is_not_dropped(text):
 def test_every_model_is_found_by_its_own_id_and_by_a_quantised_one(name):
     model = CATALOG.model(name)
     assert CATALOG.model(model.hf_id) is model
-    assert CATALOG.find_model(f"someone/{name.upper()}-Instruct-FP8")[0] is model
+    assert CATALOG.find_model(f"someone/{name.upper()}-FP8")[0] is model
 
 
 def test_a_name_is_taken_apart():

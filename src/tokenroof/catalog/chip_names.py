@@ -142,8 +142,8 @@ def find_chip(text: str, spellings: Mapping[str, str], chip: Callable[[str], Chi
     -------
     str
         A catalog name. Among boards that differ in what the text leaves open, the one that the plain name
-        stands for ("H200" for the SXM board); a board named after its form factor is taken only when the
-        text says so.
+        stands for ("H200" for the SXM board); a board named after its form factor or architecture is taken
+        only when the text says so.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def find_chip(text: str, spellings: Mapping[str, str], chip: Callable[[str], Chi
         raise UnknownNameError("chip", text, set(spellings.values()))
     plain = {spellings[s] for s, name in read.items() if name.is_plain and name.base == given.base}
     against = {
-        name: _contradictions(given, chip(name), asked=name not in plain, spelled=read[name].forms)
+        name: _contradictions(given, chip(name), None if name in plain else read[name])
         for name in sorted(named)
     }
     fitting = [name for name, problems in against.items() if not problems]
@@ -188,20 +188,21 @@ def _named(given: ChipName, bases: Mapping[str, str], spellings: Mapping[str, st
     return set().union(*(called(given.words[:cut]) & called(given.words[cut:]) for cut in cuts))
 
 
-def _contradictions(given: ChipName, chip: Chip, *, asked: bool, spelled: frozenset[str]) -> list[str]:
-    """What of the given name a chip is not; ``asked``: its own form factor must have been written."""
+def _contradictions(given: ChipName, chip: Chip, own: ChipName | None) -> list[str]:
+    """What of the given name a chip is not; form and architecture in its ``own`` name must be written."""
     found = []
     tier = chip.memory[0]
     marketed, usable = tier.marketed_capacity_bytes.value, tier.usable_capacity_bytes.value
     size = given.capacity_bytes
-    if size is not None and all(abs(size / own - 1) > CAPACITY_TOLERANCE for own in (marketed, usable)):
+    if size is not None and all(abs(size / each - 1) > CAPACITY_TOLERANCE for each in (marketed, usable)):
         found.append(f"has {marketed / 1e9:g} GB")
     if not tier.technology.startswith(given.technology):
         found.append(f"has {tier.technology}")
     forms = _forms(chip)
-    if not given.forms <= forms or (asked and not spelled <= given.forms):
+    if not given.forms <= forms or (own is not None and not own.forms <= given.forms):
         found.append(f"is {' '.join(sorted(forms)) or 'of another form'}")
-    if any(not chip.family.startswith(family) for family in given.families):
+    foreign = any(not chip.family.startswith(family) for family in given.families)
+    if foreign or (own is not None and not own.families <= given.families):
         found.append(f"is {chip.family}")
     return found
 

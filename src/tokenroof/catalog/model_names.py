@@ -127,12 +127,14 @@ def find_model(text: str, spellings: Mapping[str, str]) -> str:
     given = _keys(text)
     if given[0]:
         known = {spelling: _keys(spelling) for spelling in spellings}
+        # The given name drops words step by step; among names that then agree, the plainest wins.
         for level, key in enumerate(given):
-            found = {spellings[spelling] for spelling, keys in known.items() if key and keys[level] == key}
-            if len(found) == 1:
-                return found.pop()
-            if found:
-                raise _ambiguous(text, found)
+            for plainer in range(level + 1):
+                found = {spellings[each] for each, keys in known.items() if key and keys[plainer] == key}
+                if len(found) == 1:
+                    return found.pop()
+                if found:
+                    raise _ambiguous(text, found)
         words = set(read_model_name(text).words)
         holding = {name for name in spellings.values() if words and words <= set(_tokens(name))}
         if holding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenroof.catalog.hf.fields import Fields
 from tokenroof.catalog.hf.parts import (
@@ -57,6 +57,7 @@ GLM4 = DenseTraits(norms=4)
 SEED = DenseTraits(qkv_bias=True)
 STARCODER2 = DenseTraits(qkv_bias=True, o_bias=True, gated=False, mlp_bias=True, norm_size=2, tied=True)
 COHERE = DenseTraits(norms=1, tied=True)
+OPT = DenseTraits(qkv_bias=True, o_bias=True, gated=False, mlp_bias=True, norm_size=2, tied=True)
 
 
 def qk_norm(traits: DenseTraits, h: Heads) -> int:
@@ -106,6 +107,18 @@ def _windows(f: Fields, layers: int) -> list[int | None]:
         first = f.count_or("max_window_layers", 0) if f.flag("use_sliding_window", False) else layers
         return sliding_windows(f, layers, pattern=[i >= first for i in range(layers)])
     return sliding_windows(f, layers, pattern=[True] * layers)
+
+
+def build_opt(f: Fields) -> Parts:
+    """OPT: biases everywhere, learned positions (two rows more than the context), a shared table."""
+    f.ignore("do_layer_norm_before", "enable_bias", "layer_norm_elementwise_affine", "layerdrop")
+    if f.size_or("word_embed_proj_dim", f.size("hidden")) != f.size("hidden"):
+        rule = "A table narrower than the model (OPT-350M) is not supported."
+        raise f.error("word_embed_proj_dim", f"got {f.size('word_embed_proj_dim')}", rule)
+    parts = builder(OPT)(f)
+    return replace(
+        parts, extra_parameters=parts.extra_parameters + (f.size("context") + 2) * f.size("hidden")
+    )
 
 
 def build_llada(f: Fields) -> Parts:

@@ -17,6 +17,7 @@ from tokenroof.catalog.hf.dense import (
     STARCODER2,
     build_dream,
     build_llada,
+    build_opt,
     builder,
 )
 from tokenroof.catalog.hf.experts import (
@@ -69,6 +70,7 @@ BUILDERS: Mapping[str, Builder] = {
     "cohere": builder(COHERE),
     "llada": build_llada,
     "dream": build_dream,
+    "opt": build_opt,
     "gptj": build_gptj,
     "palm": build_palm,
     "falcon": build_falcon,
