@@ -69,6 +69,13 @@ TUNABLES: Mapping[str, Tunable] = {
     "time_experts": _time("routed experts", 0.25),
     "time_small": _time("norms, rotations, routing and other small kernels", 0.5),
     "time_collective": _time("collectives", 0.4),
+    "launch": Tunable(
+        unit="1",
+        low=0.02,
+        high=5.0,
+        spread=0.5,
+        meaning="launch floors of kernels over those measured one by one: captured graphs and fusion shorten them",
+    ),
     "routing_skew": Tunable(
         unit="exponent",
         low=0.0,

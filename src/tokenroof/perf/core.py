@@ -48,11 +48,14 @@ class Tuned:
     factors : mapping of str to Num
         Time over the formula's, by class of operator ("gemm", "attention", "experts", "small",
         "collective"); a class that is not named is 1.
+    launch : Num
+        Latency of kernels over that of their formulas, collectives excepted.
     prompt_layer_s : Num
         Added to the attention of new tokens, per layer. [s]
     """
 
     factors: Mapping[str, Num] = field(default_factory=dict)
+    launch: Num = 1.0
     prompt_layer_s: Num = 0.0
 
 
