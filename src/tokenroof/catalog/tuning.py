@@ -74,7 +74,7 @@ TUNABLES: Mapping[str, Tunable] = {
         low=0.02,
         high=5.0,
         spread=0.5,
-        meaning="launch floors of kernels over those measured one by one: captured graphs and fusion shorten them",
+        meaning="launch floors of kernels over those measured one by one: graphs and fusion shorten them",
     ),
     "routing_skew": Tunable(
         unit="exponent",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
+
+import numpy as np
+from scipy.optimize import brentq
 
 from tokenroof.calibrate.validation.core import UnmappedError
 from tokenroof.catalog.model import ModelSpec
@@ -14,9 +18,30 @@ from tokenroof.deploy.simulated.drafting.ngram import NGram
 _TOKENS = re.compile(r"(?:k|draft_tokens|nextn|mtp|num_speculative_tokens)\s*=?\s*(\d+)", re.I)
 _ACCEPTED = re.compile(r"accept\w*\s*[=:]?\s*(0?\.\d+|[01](?:\.\d*)?)", re.I)
 
-RANDOM_TEXT_ACCEPTANCE = 0.19
-"""Probability that a draft is right on random tokens, where a row does not say: 15 to 23 % for EAGLE-3 on
-gpt-oss-120b (Nebius H200 runs, notes of their rows)."""
+RANDOM_TEXT_ACCEPTED = (0.23, 0.15)
+"""Accepted over drafted tokens on random text, for one draft token and for seven, where a row does not say:
+15 to 23 % for EAGLE-3 on gpt-oss-120b (notes of the Nebius H200 rows), more drafts having the lower share."""
+
+_MOST_DRAFTED = 7
+
+EAGLE3_VOCAB = 32000
+"""Tokens that heads of EAGLE-3 choose from (``draft_vocab_size`` of the published ones)."""
+
+
+def chance_of(accepted_fraction: float, draft_tokens: int) -> float:
+    """Probability that a draft is right given that those before it were, from accepted over drafted.
+
+    Of k drafts, the sum of p to p**k are accepted: p such that this is ``accepted_fraction * k``.
+    """
+    powers = np.arange(1, draft_tokens + 1)
+    wanted = accepted_fraction * draft_tokens
+    return float(brentq(lambda p: (p**powers).sum() - wanted, 0.0, 1.0))
+
+
+def _random_text_chance(draft_tokens: int) -> float:
+    one, seven = RANDOM_TEXT_ACCEPTED
+    share = min(1.0, math.log(draft_tokens) / math.log(_MOST_DRAFTED))
+    return chance_of(one + share * (seven - one), draft_tokens)
 
 
 def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str, ...]]:
@@ -42,10 +67,13 @@ def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str
         raise UnmappedError(f"spec_decoding {said[:60]!r}: how many tokens are drafted is not said (k=N).")
     count = int(tokens[1])
     accepted = _ACCEPTED.search(low)
-    fraction = float(accepted[1]) if accepted else RANDOM_TEXT_ACCEPTANCE
-    notes = () if accepted else (f"drafts are right {RANDOM_TEXT_ACCEPTANCE:.0%} of the time (random text)",)
+    fraction = float(accepted[1]) if accepted else _random_text_chance(count)
+    notes = (
+        () if accepted else (f"a draft after right ones is right {fraction:.0%} of the time: random text",)
+    )
     if "eagle" in low:
-        return Eagle(draft_tokens=count, acceptance_fraction=fraction), notes
+        vocab = EAGLE3_VOCAB if "eagle3" in low.replace("-", "") else None
+        return Eagle(draft_tokens=count, acceptance_fraction=fraction, vocab=vocab), notes
     if "mtp" in low or "nextn" in low:
         if not model.mtp:
             raise UnmappedError(
