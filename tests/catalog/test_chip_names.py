@@ -135,3 +135,17 @@ def test_a_name_is_taken_apart():
     assert read.technology == "gddr7"
     assert read.families == {"blackwell"}
     assert read_chip_name("TPU7x 192GiB").capacity_bytes == 192 * 2**30
+
+
+VALIDATION_ROWS = (
+    "Arc-Pro-B60 Arc-Pro-B70 B200-SXM-180GB B300-SXM-270GB GB200-NVL72 GH200-144GB GH200-96GB H100-NVL-94GB "
+    "H100-PCIe-80GB H100-SXM-80GB H200-NVL-141GB H200-SXM-141GB H800-SXM-80GB L40S MI300X MI350X MI355X "
+    "RTX-PRO-4500 RTX-PRO-6000-96GB TPU-7x-Ironwood TPU-v4 TPU-v6e"
+)
+
+
+@pytest.mark.parametrize("text", VALIDATION_ROWS.split())
+def test_the_hardware_of_the_validation_rows_is_in_the_catalog(text):
+    chip = CATALOG.chip(text)
+    size = read_chip_name(text).capacity_bytes
+    assert size is None or chip.memory[0].marketed_capacity_bytes.value == pytest.approx(size, rel=0.08)

@@ -94,3 +94,17 @@ def test_a_name_is_taken_apart():
     assert read.name == "deepseek-r1"
     assert (read.formats, read.tuning, read.dates) == (("fp4", "v2"), ("instruct",), ("0528",))
     assert read_model_name("Mistral-7B-Instruct-v0.3").words == ("mistral", "7b", "v0.3")
+
+
+VALIDATION_ROWS = (
+    "CodeLlama-34b CodeLlama-34b-Instruct-hf DeepSeek-R1 DeepSeek-R1-0528 DeepSeek-V3 DeepSeek-V3/R1 "
+    "DeepSeek-V4-Pro GPT-J-6B Llama-2-70b-chat Llama-2-7b Llama-2-7b-hf Llama-3.1-8B Llama-3.1-8B-Instruct "
+    "Llama-3.3-70B-Instruct Llama-4-Scout MiniMax-M2.5 MiniMax-M3 Mistral-Nemo-Instruct-2407 "
+    "Mixtral-8x7B-Instruct Mixtral-8x7B-v0.1 PaLM-540B Qwen3-14B Qwen3-30B-A3B Qwen3-32B Qwen3.5-397B-A17B "
+    "gpt-oss-120b gpt-oss-20b"
+)
+
+
+@pytest.mark.parametrize("text", VALIDATION_ROWS.split())
+def test_the_models_of_the_validation_rows_are_in_the_catalog_without_a_format(text):
+    assert CATALOG.find_model(text) == (CATALOG.model(text), ())

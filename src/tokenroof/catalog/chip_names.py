@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tokenroof.catalog.core import Chip
 from tokenroof.errors import InputError, UnknownNameError
@@ -79,6 +80,7 @@ def joined(words: tuple[str, ...] | list[str]) -> str:
     return re.sub(r"(?<!\d)-|-(?!\d)", "", "-".join(words))
 
 
+@lru_cache(maxsize=4096)
 def read_chip_name(text: str) -> ChipName:
     """Take a chip's name apart.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tokenroof.catalog.chip_names import joined
 from tokenroof.errors import InputError, UnknownNameError
@@ -93,6 +94,7 @@ def read_model_name(text: str) -> ModelName:
     return ModelName(**{kind: tuple(found) for kind, found in groups.items()})
 
 
+@lru_cache(maxsize=4096)
 def _keys(text: str) -> tuple[str, ...]:
     """What is compared, from the whole name to the architecture without its active size."""
     read = read_model_name(text)
