@@ -87,7 +87,7 @@ class Source:
             self.text()
 
 
-def open_source(path: Path, *, hint: str = "") -> Source:
+def open_source(path: Path, *, hint: str = "", need: str = "A trace has at least one request.") -> Source:
     """Read a file, unpacked when it is gzip (whatever its name), or list a folder.
 
     Parameters
@@ -96,6 +96,8 @@ def open_source(path: Path, *, hint: str = "") -> Source:
         Where it lies.
     hint : str
         What to say besides when there is no such file.
+    need : str
+        What to say besides when there is nothing in it.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def open_source(path: Path, *, hint: str = "") -> Source:
         data = _unpacked(path, data)
     data = data.removeprefix(_BOM)
     if not data or data.isspace():
-        raise InputError(f"{path}: the file is empty. A trace has at least one request.")
+        raise InputError(f"{path}: the file is empty. {need}")
     return Source(path=path, data=data)
 
 
