@@ -10,8 +10,9 @@ from tokenroof.catalog.model import Moe
 from tokenroof.cost.basis import CostBasis
 from tokenroof.deploy.accounts import Spending, Usage, accounts
 from tokenroof.deploy.capacity import memory_problem
+from tokenroof.deploy.client import client_s
 from tokenroof.deploy.colocated import Times, prefill_steps, table_of
-from tokenroof.deploy.core import Capacity, Deployment, Estimate, Infeasible, Metric, Phase, Pool
+from tokenroof.deploy.core import Capacity, Deployment, Estimate, Infeasible, Metric, Phase, Pool, Role
 from tokenroof.deploy.defaults import DEFAULT_CONCURRENCY, default_concurrency, nearest_fit
 from tokenroof.deploy.generation import Plan, chunk_batch, chunk_sizes, decoding
 from tokenroof.deploy.halves.models import part_of
@@ -177,13 +178,15 @@ def metrics_of(
     shape, plan = question.shape, question.plan
     chips = sum(each.chips for each in usages)
     output_per_s = requests_per_s * shape.osl_tokens
+    prompts = next(pool for pool in question.deployment.pools if pool.role is not Role.DECODE)
+    outside_s = client_s(prompts, shape.isl_tokens)
     values = {
         "prefill_s": times.prefill_s,
-        "ttft_s": times.ttft_s,
+        "ttft_s": outside_s + times.ttft_s,
         "waiting_s": times.waiting_s,
         "tpot_s": times.tpot_s,
         "decode_step_s": times.decode_step_s,
-        "e2e_s": times.e2e_s,
+        "e2e_s": outside_s + times.e2e_s,
         "output_tokens_per_s": output_per_s,
         "output_tokens_per_s_per_chip": output_per_s / chips,
         "total_tokens_per_s_per_chip": requests_per_s * (shape.isl_tokens + shape.osl_tokens) / chips,

@@ -18,8 +18,8 @@ GLOSSARY: dict[str, Term] = {
     "prefill_s": Term("s", "prefill of one prompt alone on an idle replica, all its chunks"),
     "ttft_s": Term(
         "s",
-        "time of the prompt's own steps, shared with running decodes; a lower bound of what is measured: no "
-        "queue, no wait for the step in progress",
+        "time of the prompt's own steps, shared with running decodes, and of its way to the engine; a lower "
+        "bound of what is measured: no queue, no wait for the step in progress",
     ),
     "waiting_s": Term(
         "s", "wait for prompts in front, at this concurrency; 0 unless prefill is the bottleneck"

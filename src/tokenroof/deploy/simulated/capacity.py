@@ -11,10 +11,10 @@ from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Deployment, Estimate, HighestRate, Infeasible, Probe
 from tokenroof.deploy.estimate import estimate as closed_form
 from tokenroof.deploy.simulated.answer import answer
+from tokenroof.deploy.simulated.client import serve_requests
 from tokenroof.deploy.simulated.criterion import Attainment, Criterion
 from tokenroof.deploy.simulated.question import Prepared, Serving, decoding_pool, prepare
 from tokenroof.errors import InputError
-from tokenroof.serve.run import simulate as run_kernel
 from tokenroof.workload.core import NOBODY, Requests, Workload
 
 LOWEST = 0.01
@@ -166,7 +166,7 @@ class _Probing:
     def at(self, rate_per_s: float) -> Probe:
         """Serve the requests at this rate."""
         requests = at_rate(self._requests, rate_per_s)
-        found = answer(self._prepared, run_kernel(self._prepared.setup, requests))
+        found = answer(self._prepared, serve_requests(self._prepared, requests))
         missed = found.infeasible.reason if found.infeasible is not None else self._criterion.missed(found)
         probe = Probe(rate_per_s=rate_per_s, met=not missed, missed=missed, estimate=found)
         best = max((each.rate_per_s for each in (*self._probes, probe) if each.met), default=None)
@@ -209,7 +209,7 @@ def _largest(prepared: Prepared, requests: Requests, catalog: Catalog) -> float:
         if found.feasible:
             return found.metrics["requests_per_s"].value
     flood = replace(requests, arrival_s=np.where(requests.follows == NOBODY, 0.0, requests.arrival_s))
-    run = run_kernel(prepared.setup, flood)
+    run = serve_requests(prepared, flood)
     return len(requests) / run.end_s
 
 

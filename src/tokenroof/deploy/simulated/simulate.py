@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Deployment, Estimate
 from tokenroof.deploy.simulated.answer import answer
+from tokenroof.deploy.simulated.client import serve_requests
 from tokenroof.deploy.simulated.question import Serving, prepare
-from tokenroof.serve.run import simulate as run_kernel
 from tokenroof.workload.core import Requests, Workload
 
 if TYPE_CHECKING:
@@ -61,4 +61,4 @@ def simulate(
     prepared = prepare(deployment, requests, serving or Serving(), catalog=catalog, seed=seed, label=label)
     if isinstance(prepared, Estimate):
         return prepared
-    return answer(prepared, run_kernel(prepared.setup, requests, progress=progress))
+    return answer(prepared, serve_requests(prepared, requests, progress=progress))
