@@ -71,18 +71,23 @@ def precision_of(model: ModelSpec, weights: str, kv: str, chip: Chip) -> tuple[P
         notes += said
     else:
         notes.append("weights as in the checkpoint")
-    if kv:
-        chosen = replace(chosen, kv=_kv(kv, chosen))
+    if kv and "unknown" not in kv.lower():
+        chosen = replace(chosen, kv=_kv(kv))
+    elif "fp4" in chip.peak_flop_per_s and chosen.weights not in _SIXTEEN:
+        # Published recipes for chips with 4-bit arithmetic keep the cache in 8 bits (InferenceMAX: vLLM,
+        # SGLang and TensorRT-LLM on B200, ATOM and SGLang on MI355X), those for older chips in 16.
+        chosen = replace(chosen, kv="fp8")
+        notes.append("cache in fp8: not said, and usual for narrow weights on this chip")
     else:
-        notes.append("cache in the format of the engine's default")
+        notes.append("cache in 16 bits: not said")
     return chosen, tuple(notes)
 
 
-def _kv(said: str, chosen: Precision) -> str:
+def _kv(said: str) -> str:
     low = said.lower()
     if "fp8" in low:
         return "fp8"
-    if any(word in low for word in (*_SIXTEEN, "auto", "unknown", "none")):
+    if any(word in low for word in (*_SIXTEEN, "auto", "none")):
         return "bf16"
     raise UnmappedError(f"kv_precision {said[:60]!r} is not known. Known: fp8, bf16, auto.")
 
