@@ -73,7 +73,7 @@ def precision_of(model: ModelSpec, weights: str, kv: str, chip: Chip) -> tuple[P
         notes.append("weights as in the checkpoint")
     if kv and "unknown" not in kv.lower():
         chosen = replace(chosen, kv=_kv(kv))
-    elif "fp4" in chip.peak_flop_per_s and chosen.weights not in _SIXTEEN:
+    elif "fp4" in chip.peak_flop_per_s and not {chosen.weights, chosen.experts} <= set(_SIXTEEN):
         # Published recipes for chips with 4-bit arithmetic keep the cache in 8 bits (InferenceMAX: vLLM,
         # SGLang and TensorRT-LLM on B200, ATOM and SGLang on MI355X), those for older chips in 16.
         chosen = replace(chosen, kv="fp8")
