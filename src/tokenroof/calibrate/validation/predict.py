@@ -13,6 +13,7 @@ from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Estimate
 from tokenroof.deploy.simulated.simulate import simulate
 from tokenroof.errors import InputError, TokenroofError
+from tokenroof.serve.results import RequestLog
 
 
 def predict_row(row: Row, catalog: Catalog) -> Outcome:
@@ -55,7 +56,17 @@ def predict_case(case: Case, catalog: Catalog) -> tuple[dict[str, float], Estima
     if estimate.infeasible is not None:
         return {}, estimate
     assert estimate.run is not None
-    log = estimate.run.log
+    return reported(case, estimate.run.log), estimate
+
+
+def reported(case: Case, log: RequestLog) -> dict[str, float]:
+    """What the client of a case states about a run: metrics by column name.
+
+    Raises
+    ------
+    InputError
+        Requests did not complete.
+    """
     keep = np.arange(len(log)) >= case.warm_up
     done = keep & ~np.isnan(log.finish_s)
     if not done.any() or (keep & np.isnan(log.finish_s)).mean() > 0.01:
@@ -77,4 +88,4 @@ def predict_case(case: Case, catalog: Catalog) -> tuple[dict[str, float], Estima
     if several.any():
         tpot_s = (e2e_s - ttft_s)[several] / (osl[several] - 1)
         found |= {"mean_tpot_s": float(tpot_s.mean()), "median_tpot_s": float(np.median(tpot_s))}
-    return found, estimate
+    return found
