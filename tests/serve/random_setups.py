@@ -116,6 +116,8 @@ class Case:
         Prompts begin alike.
     levels : bool
         Priorities.
+    ahead : bool
+        Steps are planned while the one before runs, where the rule can.
     changes : bool
         Replicas fail, are slow, come back; a spare, and one more when many wait.
     seed : int
@@ -136,6 +138,7 @@ class Case:
     load: str = "open"
     shared: bool = False
     levels: bool = False
+    ahead: bool = False
     changes: bool = False
     seed: int = 0
 
@@ -160,6 +163,7 @@ def cases(draw: st.DrawFn) -> Case:
         load=draw(st.sampled_from(["open", "closed", "sessions"])),
         shared=shared,
         levels=draw(flag),
+        ahead=draw(flag),
         changes=draw(flag),
         seed=draw(st.integers(0, 2**20)),
     )
@@ -191,8 +195,9 @@ def fleet(case: Case) -> Fleet:
 
 def setup(case: Case) -> Setup:
     """The deployment of a case."""
+    rule: Any = RULES[case.rule]
     common: dict[str, Any] = {
-        "scheduler": RULES[case.rule],
+        "scheduler": replace(rule, async_scheduling=True) if case.ahead and case.rule != "static" else rule,
         "replicas": case.replicas,
         "num_blocks": 45 if case.tight else 2000,
         "block_tokens": 16,

@@ -27,6 +27,10 @@ CASES = {
     "static": Case(
         ways="context parallel", rule="static", router="session affinity", load="sessions", seed=6
     ),
+    "ahead": Case(
+        rule="sglang", replicas=2, ahead=True, shared=True, tiers=True, tight=True, load="closed", seed=8
+    ),
+    "ahead, apart": Case(rule="vllm, short chunks", ahead=True, apart=True, tight=True, replicas=2, seed=9),
     "mixed": Case(
         rule="sglang, mixed", router="prefix affinity", replicas=2, shared=True, tiers=True, seed=7
     ),

@@ -58,6 +58,20 @@ def test_jumping_is_crawling(case: Case) -> None:
     assert jump.events <= crawl.events
 
 
+@settings(max_examples=60)
+@given(case=cases())
+def test_jumping_is_crawling_with_plans_ahead(case: Case) -> None:
+    case = replace(case, ahead=True)
+    assert_same(served(case, crawl=False), served(case, crawl=True))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_with_plans_ahead(rule: str) -> None:
+    for apart in (False, True):
+        case = Case(rule=rule, ahead=True, apart=apart, tight=True, replicas=2, shared=True, levels=True)
+        assert_same(served(case, crawl=False), served(case, crawl=True))
+
+
 @pytest.mark.parametrize("ways", WAYS)
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_with_every_sharding(rule: str, ways: str) -> None:

@@ -50,6 +50,7 @@ REQUEST = np.dtype(
         ("first_s", "f8"),
         ("finish_s", "f8"),
         ("transfer_s", "f8"),
+        ("here_s", "f8"),  # since when its replica could know of it
         ("last_s", "f8"),  # last token before it lost its blocks; end of its prefill while it moves
         ("join_step", "i8"),  # decode steps its replica had done when it began to decode
         ("prefilled", "i8"),  # prompt tokens computed for it
@@ -120,6 +121,10 @@ REPLICA = np.dtype(
         ("ratio_step", "i8"),  # decode steps done when it was that
         ("full", "i8"),  # SGLang: decoding sequences, and 1, when no more could be taken; 0: look again
         ("hold_until_s", "f8"),  # static batching: waits for a full batch
+        ("known_s", "f8"),  # its plan knows who came before: see ``ahead``
+        ("ended_s", "f8"),  # end of its last segment
+        ("late_seqs", "i8"),  # places and blocks that its plan does not know to be free
+        ("late_blocks", "i8"),
         ("seen_s", "f8"),  # timeline is accounted up to here
         ("decoded_s", "f8"),  # end of its last decode step
         ("busy_s", "f8"),
@@ -155,6 +160,7 @@ POOL = np.dtype(
         ("ratio_clip", "i8"),
         ("reserve", "i8"),  # blocks of the whole prompt (vLLM), request (TensorRT-LLM) must be there
         ("batch_wait_s", "f8"),
+        ("ahead", "i8"),  # a step is planned while the one before is running
         # cache
         ("num_blocks", "i8"),
         ("block_tokens", "i8"),

@@ -79,7 +79,7 @@ def _change_pace(w: World, r: int, now_s: float) -> None:
             break
         if incident["replica"] == r and incident["slow"] < INF and now_s < incident["until_s"]:
             pace = max(pace, incident["slow"])
-    interrupt(w, r, now_s)
+    interrupt(w, r, now_s, 0)
     w.rep[r]["pace"] = pace
 
 

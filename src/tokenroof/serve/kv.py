@@ -29,9 +29,9 @@ def blocks_of(w: World, p: int, tokens: int) -> int:
 
 @jit
 def available(w: World, r: int) -> int:
-    """Blocks that nobody holds; cached ones that could be evicted count."""
+    """Blocks of which the plan knows that nobody holds them; cached ones that could be evicted count."""
     replica = w.rep[r]
-    return int(w.pool[replica["pool"]]["num_blocks"] - replica["used"])
+    return int(w.pool[replica["pool"]]["num_blocks"] - replica["used"] - replica["late_blocks"])
 
 
 @jit

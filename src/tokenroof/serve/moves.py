@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from tokenroof.serve.account import gap
+from tokenroof.serve.ahead import known
 from tokenroof.serve.arrays import (
     DECODING,
     ID_BITS,
@@ -130,9 +131,9 @@ def join_soon(w: World, r: int, i: int) -> None:
 
 @jit
 def join_ready(w: World, r: int) -> None:
-    """Those who came during a step of ``r`` join."""
+    """Those who came during a step of ``r`` join, as soon as its plan knows of them."""
     i = w.lists[r, READY, HEAD]
-    while i != NONE:
+    while i != NONE and known(w, r, i):
         following = w.req[i]["after"]
         remove(w, r, READY, i)
         join(w, r, i)
@@ -343,7 +344,7 @@ def arrived(w: World, r: int, i: int, now_s: float) -> int:
     else:
         gap(w, int(p), now_s - request["last_s"], 1.0)
         count_step(w, r, i)
-    request["last_s"] = now_s
+    request["last_s"] = request["here_s"] = now_s
     join_soon(w, r, i)
     return int(home)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 from tokenroof.serve.account import DECODED, PREFILL, gap, note, spread, step_gaps
+from tokenroof.serve.ahead import last_step_began, look, look_up, steps_until_known
 from tokenroof.serve.arrays import (
     DECODE,
     DECODING,
@@ -75,10 +76,20 @@ def begin(w: World, r: int, now_s: float) -> None:
         set_end(w, r, INF)
         return
     p = replica["pool"]
-    join_ready(w, r)
-    if w.pool[p]["stage"] == DECODE_STAGE:
-        pull_moved(w, r, now_s)
-    limit = plan(w, r, now_s)
+    ahead = w.pool[p]["ahead"]
+    if ahead:
+        look(w, r, now_s)
+    while True:
+        join_ready(w, r)
+        if w.pool[p]["stage"] == DECODE_STAGE:
+            pull_moved(w, r, now_s)
+        replica["late_blocks"] = min(replica["late_blocks"], w.pool[p]["num_blocks"] - replica["used"])
+        limit = plan(w, r, now_s)
+        if not (ahead and look_up(w, r)):
+            break
+    if ahead:
+        limit = min(limit, steps_until_known(w, r, now_s))
+        replica["late_seqs"], replica["late_blocks"] = 0, 0
     seqs = w.lists[r, DECODING, COUNT]
     if replica["chunks"] > 0:
         together = seqs if replica["with_decode"] else 0
@@ -117,8 +128,8 @@ def begin(w: World, r: int, now_s: float) -> None:
 
 
 @jit
-def interrupt(w: World, r: int, now_s: float) -> None:
-    """Let the decode segment of ``r`` end with the step that is in progress now.
+def interrupt(w: World, r: int, now_s: float, more: int) -> None:
+    """Let the decode segment of ``r`` end with the step that is in progress now, and ``more``, 0 or 1.
 
     While lone prompts pass the last pipeline stages, the first ones are free for others.
     """
@@ -142,6 +153,10 @@ def interrupt(w: World, r: int, now_s: float) -> None:
         max(room_s, 0.0),
     )
     if steps < replica["steps"]:
+        if more > 0:
+            steps += 1
+            context, growth = replica["context"] / seqs, replica["growth"] / seqs
+            _, taken_s = decode_steps(w, replica["pool"], seqs, context, growth, steps, INF)
         replica["steps"] = steps
         set_end(w, r, max(now_s, replica["start_s"] + taken_s * replica["slow"]))
 
@@ -161,7 +176,7 @@ def wake(w: World, r: int, i: int, now_s: float) -> None:
     # Whoever stands behind somebody that could not be taken cannot be taken either. SGLang takes note.
     pool = w.pool[replica["pool"]]
     if alone and (held_seqs(w, r) < pool["max_seqs"] or pool["policy"] == SGLANG):
-        interrupt(w, r, now_s)
+        interrupt(w, r, now_s, int(pool["ahead"] and w.req[i]["home"] == NONE))
 
 
 @jit
@@ -198,6 +213,8 @@ def settle(w: World, r: int, now_s: float) -> None:
     p, steps, kind = replica["pool"], replica["steps"], replica["kind"]
     replica["slowed_s"] += (now_s - replica["start_s"]) * (1.0 - 1.0 / replica["slow"])
     seqs = w.lists[r, DECODING, COUNT]
+    if w.pool[p]["ahead"]:
+        last_step_began(w, r, now_s)
     replica["kind"], replica["steps"] = IDLE, 0
     replica["rounds"] += max(steps, 1)
     if steps > 0:
@@ -243,8 +260,19 @@ def _leave(w: World, r: int, i: int, now_s: float) -> None:
     if w.pool[w.rep[r]["pool"]]["policy"] == STATIC and w.rep[r]["kind"] == IDLE:
         keep_place(w, r, i)
     else:
+        used = w.rep[r]["used"]
         release(w, r, i)
+        _free_late(w, r, int(used - w.rep[r]["used"]))
     complete(w, r, i, now_s)
+
+
+@jit
+def _free_late(w: World, r: int, blocks: int) -> None:
+    """A place and blocks of ``r`` are free: its plan of the next step does not know."""
+    replica = w.rep[r]
+    if w.pool[replica["pool"]]["ahead"]:
+        replica["late_seqs"] += 1
+        replica["late_blocks"] += blocks
 
 
 @jit
@@ -298,6 +326,7 @@ def hand_over(w: World, r: int, i: int, now_s: float) -> None:
     request["home"] = r
     if math.isnan(request["first_s"]):
         request["last_s"] = now_s
+    _free_late(w, r, 0)
     dispatch(w, i, now_s, 1)
 
 
@@ -320,6 +349,8 @@ def dispatch(w: World, i: int, now_s: float, arrives: int) -> None:
     note(w, to, now_s)
     w.pool[w.rep[to]["pool"]]["arrived"] += arrives
     take_charge(w, to, i)
+    # A hand-off is begun by the host, between steps; its plan has to know of the cache that has arrived.
+    w.req[i]["here_s"] = now_s if home == NONE else -1.0
     line_up(w, to, i, False)
     wake(w, to, i, now_s)
 
@@ -330,7 +361,7 @@ def look_again(w: World, r: int) -> None:
     if w.rep[r]["kind"] == IDLE:
         mark(w, r)
     else:
-        interrupt(w, r, w.g[0]["now_s"])
+        interrupt(w, r, w.g[0]["now_s"], 0)
 
 
 @jit

@@ -163,6 +163,8 @@ def _fill_pool(record: Any, pool: PoolSetup, requests: Requests, rows: _Rows) ->
     for name, value in pool.scheduler.settings().items():
         record[name] = value
     record["stage"] = pool.stage
+    # No engine plans ahead across pipeline stages: vLLM and SGLang turn it off, TensorRT-LLM has another loop.
+    record["ahead"] = record["ahead"] and parallel.pp == 1
     record["dp"], record["cp"], record["pp"] = parallel.dp, parallel.cp, parallel.pp
     # Limits are those of one rank's engine; a prompt stays on its rank, micro-batches have their own steps.
     record["max_seqs"] *= parallel.dp
@@ -300,7 +302,7 @@ def _fill_requests(
         row = rows[i]
         row["arrival_s"] = arrival_s[i]
         row["start_s"] = row["first_s"] = row["finish_s"] = row["transfer_s"] = np.nan
-        row["last_s"] = 0.0
+        row["last_s"] = row["here_s"] = 0.0
         row["join_step"] = row["prefilled"] = 0
         row["isl"] = row["target"] = isl[i]
         row["osl"], row["steps"] = osl[i], steps[i]
@@ -330,7 +332,8 @@ def _replicas(setup: Setup, totals: list[int]) -> npt.NDArray[np.void]:
     rows["slow"] = rows["pace"] = 1.0
     rows["place"] = NONE
     rows["end_s"] = rows["serves_s"] = np.inf
-    rows["decoded_s"] = -1.0
+    rows["decoded_s"] = rows["ended_s"] = -1.0
+    rows["known_s"] = np.inf
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tokenroof.serve.ahead import NO_LIMIT, known
 from tokenroof.serve.arrays import (
     DECODING,
     LEVELS,
@@ -25,29 +26,29 @@ from tokenroof.serve.prefix import arrived_s, hold, load, load_s, match, match_b
 from tokenroof.serve.steptime import prompt_s
 from tokenroof.serve.tiers import IDLE
 
-NO_LIMIT = 1 << 40
-"""Decode steps: until something happens."""
-
 ANY_LENGTH = 1 << 40
 """Tokens of a prompt in a step: all."""
 
 
 @jit
 def next_waiting(w: World, r: int) -> int:
-    """The request that is first in line, by priority, then by order; or ``NONE``."""
+    """The request that is first in line, by priority, then by order, and known to the plan; or ``NONE``."""
     if w.rep[r]["waiting"] == 0:
         return NONE
     for level in range(LEVELS):
         i = w.lists[r, level, HEAD]
-        if i != NONE:
-            return int(i)
+        while i != NONE:
+            if known(w, r, i):
+                return int(i)
+            i = w.req[i]["after"]
     return NONE
 
 
 @jit
 def held_seqs(w: World, r: int) -> int:
-    """Sequences that take a place: in prefill, in decode, on their way in."""
+    """Sequences that take a place: in prefill, in decode, on their way in, and not known to have ended."""
     inside = w.lists[r, PREFILLING, COUNT] + w.lists[r, DECODING, COUNT]
+    inside += w.rep[r]["late_seqs"]
     return int(inside + w.lists[r, MOVING_IN, COUNT] + w.lists[r, READY, COUNT])
 
 

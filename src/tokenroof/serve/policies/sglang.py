@@ -15,8 +15,8 @@ The rules of ``managers/scheduler.py`` (``get_next_batch_to_run``, ``update_runn
   of the line, and the ratio becomes what would have been enough.
 
 The largest answer of a request (``max_new_tokens``) is taken to be its answer. In a prefill pool it is 1,
-as in the engine. The overlap schedule hides the host's work of a step, which is in the step table (its
-overhead per step); that ends are seen and requests are taken up to one more step later with it is left out.
+as in the engine. With the overlap schedule (``serve.ahead``) ends are seen and requests are taken a step
+later; that the engine does not overlap two batches of prompts, for their first tokens, is left out.
 Requests that alone fill the cache are taken when nothing else runs; the engine shortens their answers.
 """
 
@@ -65,6 +65,8 @@ class Sglang:
         Factor on the part of running answers that is reserved at first.
     enable_mixed_chunk : bool
         Decoding sequences take part in batches of prompts.
+    async_scheduling : bool
+        A step is planned while the one before runs (``serve.ahead``), SGLang's overlap schedule.
     """
 
     max_running_requests: int = 256
@@ -72,6 +74,7 @@ class Sglang:
     max_prefill_tokens: int = 16384
     schedule_conservativeness: float = 1.0
     enable_mixed_chunk: bool = False
+    async_scheduling: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_running_requests", "max_prefill_tokens"):
@@ -102,6 +105,7 @@ class Sglang:
             "ratio_least": least,
             "ratio_decay": (start - least) / NEW_TOKEN_RATIO_DECAY_STEPS,
             "ratio_clip": CLIP_MAX_NEW_TOKENS,
+            "ahead": self.async_scheduling,
         }
 
 
@@ -109,7 +113,7 @@ class Sglang:
 def plan(w: World, r: int, now_s: float) -> int:
     """What the next step of replica ``r`` computes; see ``policies.dispatch.plan``."""
     replica, pool = w.rep[r], w.pool[w.rep[r]["pool"]]
-    seqs = w.lists[r, DECODING, COUNT]
+    seqs = w.lists[r, DECODING, COUNT] + replica["late_seqs"]
     # A chunk that did not end its prompt, and a prompt that was the whole request, have left the batch.
     left_it = w.lists[r, PREFILLING, COUNT] > 0 or (replica["chunks"] > 0 and seqs + 1 < replica["full"])
     if left_it or seqs == 0:
@@ -124,10 +128,10 @@ def plan(w: World, r: int, now_s: float) -> int:
         while replica["chunks"] == 0 and _stuck(w, r):
             preempt(w, r, int(w.lists[r, PREFILLING, TAIL]), True)
             _take_prompts(w, r, now_s)
-    seqs = w.lists[r, DECODING, COUNT]
+    seqs = w.lists[r, DECODING, COUNT] + replica["late_seqs"]
     if replica["chunks"] > 0:
         replica["with_decode"] = pool["mixed"]
-        if pool["mixed"] and seqs > 0:
+        if pool["mixed"] and w.lists[r, DECODING, COUNT] > 0:
             replica["ratio_step"] += 1
         if replica["full"] > 0:
             replica["full"] = seqs + replica["chunk_ends"] + 1
@@ -139,7 +143,7 @@ def plan(w: World, r: int, now_s: float) -> int:
     if decode_need(w, r, 1) > available(w, r):
         _retract(w, r)
         retracted = True
-    seqs = w.lists[r, DECODING, COUNT]
+    seqs = w.lists[r, DECODING, COUNT] + replica["late_seqs"]
     if seqs + 1 < replica["full"]:
         replica["full"] = 0
     elif replica["full"] > 0:

@@ -58,12 +58,15 @@ class Trtllm:
         GUARANTEED_NO_EVICT or MAX_UTILIZATION.
     enable_chunked_context : bool
         A prompt may be split over steps.
+    async_scheduling : bool
+        A step is planned while the one before runs (``serve.ahead``), TensorRT-LLM's overlap scheduler.
     """
 
     max_batch_size: int = 2048
     max_num_tokens: int = 8192
     capacity_scheduler_policy: str = NO_EVICT
     enable_chunked_context: bool = True
+    async_scheduling: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_batch_size", "max_num_tokens"):
@@ -85,6 +88,7 @@ class Trtllm:
             "chunked": self.enable_chunked_context,
             "mixed": 1,
             "reserve": self.capacity_scheduler_policy == NO_EVICT,
+            "ahead": self.async_scheduling,
         }
 
 

@@ -54,6 +54,8 @@ class Vllm:
         A prompt may be split over steps.
     scheduler_reserve_full_isl : bool
         A request is taken only when blocks for all its tokens are free, not just for its first chunk.
+    async_scheduling : bool
+        A step is planned while the one before runs (``serve.ahead``).
     """
 
     max_num_seqs: int = 256
@@ -61,6 +63,7 @@ class Vllm:
     long_prefill_token_threshold: int = 0
     enable_chunked_prefill: bool = True
     scheduler_reserve_full_isl: bool = True
+    async_scheduling: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_num_seqs", "max_num_batched_tokens"):
@@ -82,6 +85,7 @@ class Vllm:
             "chunked": self.enable_chunked_prefill,
             "reserve": self.scheduler_reserve_full_isl,
             "mixed": 1,
+            "ahead": self.async_scheduling,
         }
 
 

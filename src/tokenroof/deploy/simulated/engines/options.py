@@ -208,6 +208,22 @@ def changed(engine: Engine, **given: float | int | None) -> Engine:
     return replace(engine, **fields, settings={**engine.settings, **said})
 
 
+def host_in_line(engine: Engine, option_name: str) -> Engine:
+    """The engine with a host that prepares a step after the one before, not beside it.
+
+    ``step_overhead_s`` is what a step takes longer than its kernels. Of a host beside the device that is
+    what it cannot hide; of one in line all it does, for which the upper end of the range is taken.
+    """
+    host = engine.step_overhead_s
+    slow = replace(
+        host,
+        value=host.high if host.high is not None else host.value,
+        claim=Claim.ASSUMPTION,
+        note=f"upper end of the range: {option_name}",
+    )
+    return replace(engine, step_overhead_s=slow)
+
+
 def per_query(sizes: Iterable[int], query_tokens: int) -> tuple[int, ...]:
     """Sequences that fill graphs of so many tokens, ``query_tokens`` each, in whole sequences."""
     return tuple(sorted({-(-size // query_tokens) for size in sizes}))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from tokenroof.catalog.core import Claim, Engine, Quantity
+from tokenroof.catalog.core import Engine
 from tokenroof.deploy.simulated.engines.options import (
     Flag,
     Number,
@@ -14,6 +14,7 @@ from tokenroof.deploy.simulated.engines.options import (
     Whole,
     WholeOrOff,
     changed,
+    host_in_line,
     option,
 )
 from tokenroof.errors import InputError
@@ -48,7 +49,8 @@ class SglangOptions:
     enable_mixed_chunk : bool
         Prompts and decodes share steps.
     disable_overlap_schedule : bool
-        The host prepares a step after the one before: it then costs the upper end of the catalog's range.
+        The host prepares a step after the one before, not while it runs: requests are taken and ends are
+        seen a step sooner, and the host's time of a step is the upper end of the catalog's range.
     max_total_tokens : int or None
         Tokens of cache of a data parallel rank, whatever the memory holds.
     disable_radix_cache : bool
@@ -103,15 +105,7 @@ class SglangOptions:
         if size is not None:
             found = replace(found, chunked_prefill=size != -1)
         if self.disable_overlap_schedule:
-            host = engine.step_overhead_s
-            slow = Quantity(
-                value=host.high if host.high is not None else host.value,
-                unit=host.unit,
-                source=host.source,
-                claim=Claim.ASSUMPTION,
-                note="upper end of the range: disable_overlap_schedule",
-            )
-            found = replace(found, step_overhead_s=slow)
+            found = host_in_line(found, "disable_overlap_schedule")
         return found
 
     def scheduler(self, engine: Engine) -> Scheduler:
@@ -122,6 +116,7 @@ class SglangOptions:
             max_prefill_tokens=self.max_prefill_tokens,
             schedule_conservativeness=self.schedule_conservativeness,
             enable_mixed_chunk=self.enable_mixed_chunk,
+            async_scheduling=not self.disable_overlap_schedule,
         )
 
     def graph_sizes(

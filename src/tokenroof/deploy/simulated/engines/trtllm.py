@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tokenroof.catalog.core import Engine
-from tokenroof.deploy.simulated.engines.options import Choice, Flag, Number, Sizes, Whole, changed, option
+from tokenroof.deploy.simulated.engines.options import Choice, Flag, Number, Sizes, Whole, changed, host_in_line, option
 from tokenroof.serve.core import Scheduler
 from tokenroof.serve.policies.trtllm import Trtllm
 
@@ -41,6 +41,9 @@ class TrtllmOptions:
         Batches are padded up to the next captured one; off by default.
     cuda_graph_max_batch_size, cuda_graph_batch_sizes : int or None, tuple of int or None
         Largest captured batch, or all of them; None: 128.
+    disable_overlap_scheduler : bool
+        The host prepares a step after the one before, not while it runs: requests are taken and ends are
+        seen a step sooner, and the host's time of a step is the upper end of the catalog's range.
     """
 
     max_batch_size: int | None = option(Whole())
@@ -54,6 +57,7 @@ class TrtllmOptions:
     cuda_graph_padding_enabled: bool = option(Flag(), False)
     cuda_graph_max_batch_size: int | None = option(Whole())
     cuda_graph_batch_sizes: tuple[int, ...] | None = option(Sizes())
+    disable_overlap_scheduler: bool = option(Flag(), False)
 
     ALIASES: ClassVar[Mapping[str, str]] = {
         "kv_cache_free_gpu_memory_fraction": "kv_cache_free_gpu_mem_fraction",
@@ -82,6 +86,8 @@ class TrtllmOptions:
             memory_fraction=self.kv_cache_free_gpu_mem_fraction,
             block_tokens=self.tokens_per_block,
         )
+        if self.disable_overlap_scheduler:
+            found = host_in_line(found, "disable_overlap_scheduler")
         chunked = self.enable_chunked_context
         return found if chunked is None else replace(found, chunked_prefill=chunked)
 
@@ -92,6 +98,7 @@ class TrtllmOptions:
             max_num_tokens=engine.max_num_batched_tokens,
             capacity_scheduler_policy=self.capacity_scheduler_policy,
             enable_chunked_context=engine.chunked_prefill,
+            async_scheduling=not self.disable_overlap_scheduler,
         )
 
     def graph_sizes(

@@ -13,6 +13,7 @@ from tokenroof.deploy.simulated.engines.options import (
     Sizes,
     Whole,
     changed,
+    host_in_line,
     option,
     per_query,
 )
@@ -50,6 +51,10 @@ class VllmOptions:
         Another end of that list.
     enforce_eager : bool
         No graphs, so no padding.
+    async_scheduling : bool
+        The host prepares a step while the one before runs (since 0.14 unless told otherwise): requests are
+        taken and ends are seen a step later. False: the host's time of a step is the upper end of the
+        catalog's range.
     """
 
     max_num_seqs: int | None = option(Whole())
@@ -63,6 +68,7 @@ class VllmOptions:
     cudagraph_capture_sizes: tuple[int, ...] | None = option(Sizes())
     max_cudagraph_capture_size: int | None = option(Whole())
     enforce_eager: bool = option(Flag(), False)
+    async_scheduling: bool = option(Flag(), True)
 
     ALIASES: ClassVar[Mapping[str, str]] = {}
 
@@ -84,6 +90,8 @@ class VllmOptions:
             memory_fraction=self.gpu_memory_utilization,
             block_tokens=self.block_size,
         )
+        if not self.async_scheduling:
+            found = host_in_line(found, "no async_scheduling")
         chunked = self.enable_chunked_prefill
         return found if chunked is None else replace(found, chunked_prefill=chunked)
 
@@ -94,6 +102,7 @@ class VllmOptions:
             max_num_batched_tokens=engine.max_num_batched_tokens,
             long_prefill_token_threshold=self.long_prefill_token_threshold,
             enable_chunked_prefill=engine.chunked_prefill,
+            async_scheduling=self.async_scheduling,
         )
 
     def graph_sizes(
