@@ -52,7 +52,7 @@ def one_pool(replicas: int = 1, *, prefix_caching: bool = False) -> Setup:
         pools=(
             PoolSetup(
                 table=table,
-                scheduler=Vllm(max_num_seqs=256, max_num_batched_tokens=8192),
+                scheduler=Vllm(max_num_seqs=256, max_num_batched_tokens=8192, async_scheduling=True),
                 replicas=replicas,
                 num_blocks=held.kv_blocks,
                 block_tokens=held.block_tokens,
