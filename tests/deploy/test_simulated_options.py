@@ -150,7 +150,29 @@ def test_graphs_are_captured_for_the_engines_own_sizes(
     assert list(sizes) == sorted(set(sizes))
 
 
-def test_without_overlap_the_host_costs_the_upper_end_of_its_range(catalog: Catalog) -> None:
-    plain, slow = changed(catalog, "sglang"), changed(catalog, "sglang", disable_overlap_schedule=True)
+OFF = {
+    "vllm": {"async_scheduling": False},
+    "sglang": {"disable_overlap_schedule": True},
+    "trtllm": {"disable_overlap_scheduler": True},
+}
+
+
+@pytest.mark.parametrize("engine", OFF)
+def test_without_overlap_the_host_costs_the_upper_end_of_its_range(catalog: Catalog, engine: str) -> None:
+    plain, slow = changed(catalog, engine), changed(catalog, engine, **OFF[engine])
     assert slow.step_overhead_s.value == plain.step_overhead_s.high
     assert slow.step_overhead_s.value > plain.step_overhead_s.value
+
+
+@pytest.mark.parametrize("engine", OFF)
+def test_steps_are_planned_ahead_unless_told_otherwise(catalog: Catalog, engine: str) -> None:
+    found = catalog.engine(engine)
+    assert engine_options(found, {}).scheduler(found).settings()["ahead"]
+    assert not engine_options(found, OFF[engine]).scheduler(found).settings()["ahead"]
+
+
+def test_static_batches_and_no_engine_in_particular_do_not_plan_ahead(catalog: Catalog) -> None:
+    generic, vllm = catalog.engine("generic"), catalog.engine("vllm")
+    assert not engine_options(generic, {}).scheduler(generic).settings()["ahead"]
+    static = engine_options(vllm, {}, scheduler="static").scheduler(vllm).settings()
+    assert not static.get("ahead", False)

@@ -163,7 +163,7 @@ def _fill_pool(record: Any, pool: PoolSetup, requests: Requests, rows: _Rows) ->
     for name, value in pool.scheduler.settings().items():
         record[name] = value
     record["stage"] = pool.stage
-    # No engine plans ahead across pipeline stages: vLLM and SGLang turn it off, TensorRT-LLM has another loop.
+    # Not across pipeline stages: vLLM 0.15 and SGLang turn it off, TensorRT-LLM has another loop for them.
     record["ahead"] = record["ahead"] and parallel.pp == 1
     record["dp"], record["cp"], record["pp"] = parallel.dp, parallel.cp, parallel.pp
     # Limits are those of one rank's engine; a prompt stays on its rank, micro-batches have their own steps.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tokenroof.serve.ahead import NO_LIMIT, known
+from tokenroof.serve.ahead import known
 from tokenroof.serve.arrays import (
     DECODING,
     LEVELS,

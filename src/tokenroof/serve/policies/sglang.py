@@ -25,6 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenroof.errors import InputError
+from tokenroof.serve.ahead import NO_LIMIT
 from tokenroof.serve.arrays import DECODING, MOVING_IN, NONE, PREFILLING, SGLANG, World
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import available, decode_need
@@ -32,7 +33,6 @@ from tokenroof.serve.lists import COUNT, HEAD, TAIL
 from tokenroof.serve.moves import LOADS, out_tokens, preempt
 from tokenroof.serve.policies.common import (
     ANY_LENGTH,
-    NO_LIMIT,
     add_chunk,
     admit,
     clear_chunks,

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from tokenroof.errors import InputError
+from tokenroof.serve.ahead import NO_LIMIT
 from tokenroof.serve.arrays import HELD, LEVELS, NONE, PREFILLING, STATIC, World
 from tokenroof.serve.events import INF, push_event
 from tokenroof.serve.jit import jit
@@ -20,7 +21,6 @@ from tokenroof.serve.lists import COUNT, HEAD
 from tokenroof.serve.moves import empty_places
 from tokenroof.serve.policies.common import (
     ANY_LENGTH,
-    NO_LIMIT,
     add_chunk,
     admit,
     clear_chunks,

@@ -21,13 +21,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenroof.errors import InputError
+from tokenroof.serve.ahead import NO_LIMIT
 from tokenroof.serve.arrays import DECODING, NONE, PREFILLING, TRTLLM, World
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import available, decode_need
 from tokenroof.serve.lists import COUNT, HEAD
 from tokenroof.serve.policies.common import (
     ANY_LENGTH,
-    NO_LIMIT,
     add_chunk,
     admit,
     chunk_of,

@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from tokenroof.catalog.core import Engine
-from tokenroof.deploy.simulated.engines.options import Choice, Flag, Number, Sizes, Whole, changed, host_in_line, option
+from tokenroof.deploy.simulated.engines.options import (
+    Choice,
+    Flag,
+    Number,
+    Sizes,
+    Whole,
+    changed,
+    host_in_line,
+    option,
+)
 from tokenroof.serve.core import Scheduler
 from tokenroof.serve.policies.trtllm import Trtllm
 
