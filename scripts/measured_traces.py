@@ -177,8 +177,8 @@ def prefix_table(found: Iterable[Compared]) -> list[str]:
     return table(header, rows)
 
 
-def first_token_lines(found: Iterable[Compared]) -> list[str]:
-    """Percentiles of TTFT over the stages as straight lines in the time per token."""
+def first_token_lines(found: Iterable[Compared]) -> tuple[list[str], text.Waits, text.Waits]:
+    """Percentiles of TTFT over the stages as straight lines in the time per token; predicted, measured."""
     steps, theirs, ours = [], [], []
     for each in found:
         run = each.run
@@ -190,14 +190,15 @@ def first_token_lines(found: Iterable[Compared]) -> list[str]:
             theirs.append(np.percentile(run.measured.of("ttft_s", chosen), (5, 50, 95)))
             ours.append(np.percentile(each.best.of("ttft_s", chosen), (5, 50, 95)))
     step, measured, simulated = np.array(steps), np.array(theirs), np.array(ours)
-    rows = []
-    for column, name in enumerate(("5 %", "50 %", "95 %")):
-        cells = [name]
-        for which, values in ((1, simulated), (0, measured)):
-            slope, constant = np.polyfit(step[:, which], values[:, column], 1)
+    cells: list[list[str]] = [["5 %"], ["50 %"], ["95 %"]]
+    waits = []
+    for which, values in ((1, simulated), (0, measured)):
+        lines = [np.polyfit(step[:, which], values[:, column], 1) for column in range(3)]
+        for column, (slope, constant) in enumerate(lines):
             far = np.abs(values[:, column] - (slope * step[:, which] + constant)).max()
-            cells += [f"{slope:.2f}", f"{1e3 * constant:.1f}", f"{1e3 * far:.1f}"]
-        rows.append(cells)
+            cells[column] += [f"{slope:.2f}", f"{1e3 * constant:.1f}", f"{1e3 * far:.1f}"]
+        slopes, constants = ((float(a), float(b), float(c)) for a, b, c in zip(*lines, strict=True))
+        waits.append(text.Waits(steps=slopes, constants_s=constants))
     header = (
         "percentile",
         *(
@@ -206,29 +207,28 @@ def first_token_lines(found: Iterable[Compared]) -> list[str]:
             for what in ("steps", "plus [ms]", "farthest [ms]")
         ),
     )
-    return [f"Over {len(steps)} stages:", "", *table(header, rows)]
+    return [f"Over {len(steps)} stages:", "", *table(header, cells)], waits[0], waits[1]
 
 
-def one_step_table(found: Iterable[Compared]) -> list[str]:
-    """Mean TTFT as predicted, with one more step, and measured."""
-    rows = []
+def missing_table(found: Iterable[Compared]) -> tuple[list[str], tuple[float, float, float]]:
+    """Mean TTFT as predicted and measured; what is missing, as ``text.other_signs`` says it. [s]"""
+    rows, missing = [], []
     for each in found:
         run = each.run
         if run.clock != "client" or run.name in text.FULL:
             continue
         for stage, rate in enumerate(run.rates_per_s):
             chosen = settled(run, stage)
-            ours, step = (float(each.best.of(name, chosen).mean()) for name in ("ttft_s", "tpot_s"))
+            ours = float(each.best.ttft_s[chosen].mean())
             theirs = float(run.measured.ttft_s[chosen].mean())
-            rows.append(
-                (
-                    f"{run.name}, {rate:g}/s",
-                    *(shown(1e3 * value) for value in (ours, ours + step, theirs, theirs - ours - step)),
-                    f"{(ours + step) / theirs:.2f}",
-                )
-            )
-    header = ("stage", "predicted", "and a step", "measured", "still missing", "ratio with a step")
-    return table(header, rows)
+            cells = (f"{1e3 * value:.1f}" for value in (ours, theirs, theirs - ours))
+            rows.append((f"{run.name}, {rate:g}/s", *cells, f"{ours / theirs:.2f}"))
+            missing.append((rate, theirs - ours))
+    largest = max(rate for rate, _ in missing)
+    lower = [short_s for rate, short_s in missing if rate < largest]
+    most_s = max(short_s for rate, short_s in missing if rate == largest)
+    header = ("stage", "predicted", "measured", "still missing", "ratio")
+    return table(header, rows), (min(lower), max(lower), most_s)
 
 
 def quarters(by: FloatArray, residual: FloatArray) -> str:
@@ -276,8 +276,10 @@ def page() -> str:
         "",
         text.prefix_found(prefill_fractions(found), tpot_ratios(found)),
     ]
-    lines += ["", text.FIRST_TOKEN, *first_token_lines(found), "", text.ONE_STEP, *one_step_table(found)]
-    lines += ["", text.other_signs(numbers, engine_clock_gap(named[text.ENGINE_CLOCK]))]
+    waits, ours, theirs = first_token_lines(found)
+    missing, missing_s = missing_table(found)
+    lines += ["", text.FIRST_TOKEN, *waits, "", text.planned_ahead(ours, theirs), *missing]
+    lines += ["", text.other_signs(numbers, engine_clock_gap(named[text.ENGINE_CLOCK]), missing_s)]
     lines += ["", text.RESIDUALS, *residual_table(found), "", text.closing(tpot_groups(found))]
     return "\n".join(lines) + "\n"
 

@@ -76,15 +76,13 @@ def footnote(run: str, metric: str, name: str, *, place: str) -> str:
     """
     started_cold = run.startswith("mixtral") and place == "stage 0"
     if place == "different" and run.endswith(" general"):
-        return "e"
-    if run == OVERLOADED and metric in ("ttft_s", "e2e_s"):
-        return "c"
-    if run == NEARLY_FULL and metric == "ttft_s" and name == "p99" and not started_cold:
-        return "b"
-    if started_cold and metric == "ttft_s" and name in ("mean", "p99"):
         return "d"
-    if metric == "ttft_s" and not run.endswith(" sharegpt") and place != "different":
+    if run == OVERLOADED and metric in ("ttft_s", "e2e_s"):
+        return "b"
+    if run == NEARLY_FULL and metric == "ttft_s" and name == "p99" and not started_cold:
         return "a"
+    if started_cold and metric == "ttft_s" and name in ("mean", "p99"):
+        return "c"
     raise LookupError(f"{run}, {place}: {metric} {name} is off by more than a factor of 2, unexplained.")
 
 
@@ -120,19 +118,13 @@ def notes(run: Overload, ours_in_system: float, theirs_in_system: float) -> str:
     faster = 100 * (ours.rate_per_s / theirs.rate_per_s - 1)
     return f"""### Notes
 
-<a id="a"></a>**a** First tokens come a step and some milliseconds too early. vLLM plans a step while the one
-before is running (asynchronous scheduling, the default since 0.14): who arrives finds the next step already
-planned, and waits it out. The simulated engine plans a step when the last one has ended. The rest is what is
-between engine and client. Shown in [The first token](#the-first-token). Physics that is missing, not a
-constant that is wrong.
-
-<a id="b"></a>**b** At 20/s, {theirs_in_system:.0f} requests are in the system on average as measured and \
+<a id="a"></a>**a** At 20/s, {theirs_in_system:.0f} requests are in the system on average as measured and \
 {ours_in_system:.0f} as
 predicted, since the time per token is too long. The limit of 128 sequences is then reached more often; who
 finds it reached waits for a place, and a queue multiplies the error. Its cause is most likely the time of
 Mixtral's experts, most of a decode step: to be fitted.
 
-<a id="c"></a>**c** More is sent ({run.offered_per_s:g}/s) than is served: {theirs.rate_per_s:.2f}/s \
+<a id="b"></a>**b** More is sent ({run.offered_per_s:g}/s) than is served: {theirs.rate_per_s:.2f}/s \
 measured, {ours.rate_per_s:.2f}/s predicted ({faster:.0f} % more).
 The line grows with the difference, {run.offered_per_s - theirs.rate_per_s:.2f}/s against \
 {run.offered_per_s - ours.rate_per_s:.2f}/s, so a small error of the rate is a large one of
@@ -147,7 +139,7 @@ that has to be computed
 blocks are in use, as predicted. What grows is the
 number of open connections, and the time that the machine has been running; the data cannot tell them apart.
 
-<a id="d"></a>**d** A server that has just been started is slow: in the Mixtral runs the first 50 requests
+<a id="c"></a>**c** A server that has just been started is slow: in the Mixtral runs the first 50 requests
 wait 0.5 to 1 s (kernels are tuned or compiled, one may suppose), in the others the first 4 to 10 wait up to
 0.7 s. In a stage of 3000 to 4800 requests that is the measured p99, and it pulls the mean. Not modelled."""
 
@@ -181,7 +173,7 @@ def prefix_found(fractions: Mapping[str, float], tpot_ratios: tuple[float, float
     """
     least, most, least_cached, most_cached = (100 * (ratio - 1) for ratio in tpot_ratios)
     parts = ", ".join(f"{100 * part:.0f} % ({model})" for model, part in fractions.items())
-    return f"""<a id="e"></a>**e** Computing every prompt would take, of the time at 20/s:
+    return f"""<a id="d"></a>**d** Computing every prompt would take, of the time at 20/s:
 {parts}.
 With decoding beside it, the predicted engine is full and its line grows to the end of the run; the real
 one's did not. With the cache, 1 to 16 tokens of a prompt are left to
@@ -193,32 +185,71 @@ prompts share is worth more than any other number here."""
 FIRST_TOKEN = """## The first token
 
 With cached prompts the wait is a number of engine steps: the rest of the running one, the request's own, and
-whatever the engine puts between. Percentiles of TTFT of the stages, as straight lines in the median time per
+what the engine puts between. Percentiles of TTFT of the stages, as straight lines in the median time per
 token (first minute of each stage left out, and the runs that reach 128 sequences):
 """
 
-ONE_STEP = """The predicted waits spread from one step to two, as they must when a step is planned as the last
-one ends. The measured ones are as wide and lie 1.3 steps higher, for three models on one and on two
-chips: a step that is planned ahead, and perhaps steps with a prompt in them that are longer than those
-without. The constant, 3 to 6 ms, is between engine and client. Mean TTFT with one step more [ms]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Waits for the first token, predicted or measured: steps at the least, median and largest percentile.
+
+    Attributes
+    ----------
+    steps : tuple of float
+        Slopes of the straight lines in the time per token.
+    constants_s : tuple of float
+        What the lines have beside them. [s]
+    """
+
+    steps: tuple[float, float, float]
+    constants_s: tuple[float, float, float]
+
+
+def planned_ahead(ours: Waits, theirs: Waits) -> str:
+    """What the lines say."""
+    later = (sum(theirs.steps) - sum(ours.steps)) / len(ours.steps)
+    return f"""vLLM plans a step while the one before is running (asynchronous scheduling, the default since \
+0.14), and so
+does the simulated engine: who arrives finds the next step planned already, and waits it out. The predicted
+waits therefore spread from {ours.steps[0]:.1f} to {ours.steps[2]:.1f} steps; were a step planned as the \
+last one ends, it would be a step less.
+The measured ones spread from {theirs.steps[0]:.1f} to {theirs.steps[2]:.1f}, for three models on one and \
+on two chips: {later:.1f} steps
+more on average, perhaps since steps with a prompt in them are longer than those without. The constant,
+{1e3 * min(theirs.constants_s):.0f} to {1e3 * max(theirs.constants_s):.0f} ms measured, is between engine \
+and client, which is not modelled. Mean TTFT [ms]:
 """
 
 
-def other_signs(run: Overload, clock: EngineClock) -> str:
-    """What else speaks for steps that are planned ahead."""
+def other_signs(run: Overload, clock: EngineClock, missing_s: tuple[float, float, float]) -> str:
+    """What else speaks for steps that are planned ahead, and what is still missing of the first token.
+
+    Parameters
+    ----------
+    run : Overload
+        The run whose line is never empty.
+    clock : EngineClock
+        The run whose times the engine took.
+    missing_s : tuple of float
+        Measured less predicted mean TTFT: least and largest below the largest rate, largest at it. [s]
+    """
     ours, theirs = run.predicted, run.measured
-    gap_s = clock.measured_s - clock.predicted_s
-    return f"""Two other signs, neither of which depends much on the client:
+    low, high, most = (1e3 * value for value in missing_s)
+    return f"""Two other signs that steps are planned ahead, neither of which depends much on the client:
 
 - In the overloaded run, a place that becomes free is filled {1e3 * theirs.refill_s:.0f} ms later (median, \
-measured), two steps of
-  25 ms; as predicted {1e3 * ours.refill_s:.0f} ms, one step. The client took both times: its share cancels.
+measured), two steps: the
+  next one is planned before the engine knows of the place. As predicted {1e3 * ours.refill_s:.0f} ms. The \
+client took both times: its
+  share cancels.
 - {ENGINE_CLOCK}, by the engine's clock: the {clock.requests} requests that found at least 32 others \
 and a place free
-  wait {1e3 * clock.measured_s:.0f} ms for the first token, {1e3 * clock.predicted_s:.0f} ms predicted: \
-{gap_s / clock.step_s:.1f} steps more.
+  wait {1e3 * clock.measured_s:.0f} ms for the first token, {1e3 * clock.predicted_s:.0f} ms predicted; a \
+step takes {1e3 * clock.step_s:.0f} ms.
 
-What is missing after one step grows from 3 to 5 ms at low rates to 8 ms at 20/s: tokenising and streaming for
+What is missing grows from {low:.0f} to {high:.0f} ms at lower rates to {most:.0f} ms at 20/s: tokenising \
+and streaming for
 more requests at once, or longer steps with prompts in them. That cannot be told apart here."""
 
 
@@ -239,7 +270,7 @@ def closing(tpot: Mapping[str, tuple[float, float]]) -> str:
         for low, high in (tpot["dense"], tpot["experts"], tpot["one card"], tpot["two cards"])
     )
     return f"""The residual of client runs is the same at all times and loads, but for the overloaded run
-(note [c](#c)) and the nearly full one (note [b](#b)): one factor each, no term that grows with anything.
+(note [b](#b)) and the nearly full one (note [a](#a)): one factor each, no term that grows with anything.
 
 - **H100**: error of the time per token {dense} for dense models (the overloaded run aside), {experts} for
   Mixtral. Kernel times and the host time of a step (0.5 ms assumed) are to be fitted together.
