@@ -10,6 +10,9 @@ m - 1 begins, with what step m - 2 has brought. So
 
 When nothing is planned the device rests, and the next plan knows everything. Hand-offs between replicas and
 loads from cache tiers begin at once: the host starts them. What is handed over decodes by the same rule.
+
+Simpler than the engines: all plan ahead with speculation too, as vLLM does with EAGLE's drafts, SGLang only
+with its second implementation; a prompt that has been loaded from a cache tier goes on at the next step.
 """
 
 from __future__ import annotations
