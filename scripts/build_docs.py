@@ -31,7 +31,7 @@ WRITTEN_PAGES = (
     ),
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-OTHER_GENERATORS = ("operator_accuracy.py", "network_accuracy.py", "measured_traces.py")
+OTHER_GENERATORS = ("operator_accuracy.py", "network_accuracy.py", "energy_accuracy.py", "measured_traces.py")
 CHART = "docs/images/roofline.svg"
 DEMO = re.compile(r"tokenroof (estimate .*?)\n\n", re.DOTALL)
 

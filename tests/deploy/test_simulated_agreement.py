@@ -64,7 +64,7 @@ def both(
 
 @pytest.mark.parametrize("case", CASES)
 def test_one_request_at_a_time_is_the_closed_form(catalog: Catalog, case: str) -> None:
-    """Times within 0.1 %; money, energy and carbon within 1 %.
+    """Times within 0.1 %; money, energy and carbon within 2 %.
 
     Of several data parallel ranks one computes the prompt: a run counts the others as busy in that step,
     the closed form does not. The rest agrees far better.
@@ -75,7 +75,7 @@ def test_one_request_at_a_time_is_the_closed_form(catalog: Catalog, case: str) -
     for name in ALONE:
         assert value(simulated, name) == pytest.approx(value(closed, name), rel=1e-3), name
     for name in SPENT:
-        assert value(simulated, name) == pytest.approx(value(closed, name), rel=1e-2), name
+        assert value(simulated, name) == pytest.approx(value(closed, name), rel=2e-2), name
     assert simulated.shape == closed.shape
     assert simulated.capacity == closed.capacity
     assert simulated.evidence == closed.evidence
@@ -141,9 +141,10 @@ def test_a_full_closed_loop_yields_the_steady_state(catalog: Catalog, case: str)
     steady = measure(simulated.run, Window(skip_first=3 * concurrency, to_s=last_s))
     expected = value(closed, "output_tokens_per_s")
     assert steady.window.output_tokens_per_s == pytest.approx(expected, rel=0.02)
-    # Whole run, ramps included: power and price of idle places are borne by fewer tokens.
+    # Whole run, ramps included: power and price of idle places are borne by fewer tokens, and a step with
+    # few sequences draws nearly as much as a full one.
     assert value(simulated, "energy_j_per_output_token") == pytest.approx(
-        value(closed, "energy_j_per_output_token"), rel=0.04
+        value(closed, "energy_j_per_output_token"), rel=0.05
     )
     assert value(simulated, "usd_per_mtok_total") == pytest.approx(
         value(closed, "usd_per_mtok_total"), rel=0.10

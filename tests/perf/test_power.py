@@ -3,64 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from statistics import mean
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tokenroof as tr
-from tokenroof.calibrate.power import CHIP, Shares, errors, fit, load_measured, power_w, with_shares
+from tokenroof.calibrate.power import CHIP, power_w
 from tokenroof.catalog.catalog import load
 from tokenroof.catalog.efficiency import load as load_rows
+from tokenroof.errors import CatalogError
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Collective, Parallel, Work, decode_batch, prefill_batch
 from tokenroof.perf.core import Machine
-from tokenroof.perf.energy import power_shares, whole_energy_j
+from tokenroof.perf.energy import (
+    dynamic_energy_j,
+    power_interval,
+    power_shares,
+    whole_energy_j,
+    within_limit,
+)
+from tokenroof.perf.issue import decode_factor, expert_factor, prefill_factor
 from tokenroof.perf.machine import build_machine
 from tokenroof.perf.operators import op_time
 from tokenroof.perf.step import step_time
 
-ROOT = Path(__file__).resolve().parents[2]
-MEASURED = load_measured(ROOT / "calibration" / "measured")
 CATALOG = load()
 ENGINE = CATALOG.engine("vllm")
 SHIPPED = next(row for row in load_rows() if row.op == "power")
-PAGE = (ROOT / "docs" / "model" / "cost.md").read_text(encoding="utf-8")
 
 
 def machine(chip: str) -> Machine:
     return build_machine(CATALOG.chip(chip), ENGINE)
 
 
-def test_the_shipped_shares_are_the_fit_and_the_stated_error_its_error():
-    shares, held_out = fit(MEASURED, machine(CHIP))
-    assert SHIPPED.parameters == shares._asdict()
-    assert SHIPPED.rows == MEASURED.height
-    assert SHIPPED.error_fraction == pytest.approx(mean(held_out.values()), abs=1e-4)
-    seen = errors(MEASURED, machine(CHIP))
-    for op, label in (("attention_prefill", "prefill attention"), ("attention_decode", "decode attention"),
-                      ("moe", "experts")):  # fmt: skip
-        assert f"| {label} | {100 * seen[op]:.0f} % | {100 * held_out[op]:.0f} % |" in PAGE
-
-
-def test_the_page_tells_how_far_the_split_used_before_was_off():
-    before = errors(MEASURED, with_shares(machine(CHIP), Shares(0.3, 0.4)))
-    told = [f"{100 * before[op]:.0f}" for op in ("attention_prefill", "attention_decode", "moe")]
-    assert f"is off by {told[0]}, {told[1]} and {told[2]} %" in PAGE
-
-
 @pytest.mark.parametrize(
-    ("flop_fraction", "bandwidth_fraction", "measured_w"), [(0.43, 0.0, 934.0), (0.0, 0.89, 698.0)]
+    ("op", "rate", "keys", "measured_w"),
+    [("attention_prefill", 0.43 * 2.25e15, 4096.0, 934.0), ("attention_decode", 0.88 * 8e12, 32768.0, 700.0)],
 )
-def test_busy_attention_draws_what_was_measured(flop_fraction, bandwidth_fraction, measured_w):
-    """Mean NVML board power of B200 attention, bf16 at 43 % of the peak and decode at 89 % of 8 TB/s."""
+def test_busy_attention_draws_what_was_measured(op, rate, keys, measured_w):
+    """Mean NVML board power of B200 attention, bf16 at 43 % of the peak and decode at 88 % of 8 TB/s."""
+    prefill = op == "attention_prefill"
     one_second = pl.DataFrame({
-        "dtype": ["bf16"], "latency_us": [1e6],
-        "flop": [flop_fraction * 2.25e15], "bytes": [bandwidth_fraction * 8e12],
+        "op": [op], "dtype": ["bf16"], "latency_us": [1e6],
+        "keys": [keys], "rows": [8192.0 if prefill else 1.0],
+        "flop": [rate], "bytes": [0.0 if prefill else rate],
     })  # fmt: skip
-    assert power_w(one_second, machine(CHIP))[0] == pytest.approx(measured_w, rel=0.1)
+    assert power_w(one_second, machine(CHIP))[0] == pytest.approx(measured_w, rel=0.12)
 
 
 @pytest.mark.parametrize("chip", ["h100", "b200", "mi300x", "l4", "rtx4090"])
@@ -113,12 +104,77 @@ def test_other_chips_say_whose_shares_they_take():
 
 
 def test_a_measurement_of_the_users_own_wins():
-    own = replace(SHIPPED, chip="h100", parameters={"static_share": 0.2, "compute_share": 0.5})
+    own = replace(SHIPPED, chip="h100", parameters={"static_share": 0.2, "half_fraction": 0.5})
     assert power_shares("h100", "", "hopper", (own, SHIPPED))[:2] == (0.2, 0.5)
     assert (
         power_shares("b200", "", "blackwell", (own, SHIPPED)).static_share
         == SHIPPED.parameters["static_share"]
     )
+
+
+def test_a_row_without_its_numbers_is_refused():
+    own = replace(SHIPPED, chip="h100", parameters={"static_share": 0.2, "compute_share": 0.5})
+    with pytest.raises(CatalogError, match="no half_fraction, given are static_share, compute_share"):
+        power_shares("h100", "", "hopper", (own,))
+
+
+def test_arithmetic_alone_at_the_half_rate_draws_half_of_what_the_limit_leaves():
+    on = machine("b200")
+    half = SHIPPED.parameters["half_fraction"]
+    work = Work(flop=int(half * on.peak_flop_per_s["bf16"]))
+    room_w = on.tdp_w - on.idle_w
+    assert dynamic_energy_j(work, on, "bf16", 1.0) == pytest.approx(room_w / 2)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e5), st.floats(0, 1e5))
+def test_more_activity_and_more_room_never_give_less_energy(activity_j, room_j, more_j, wider_j):
+    bent = within_limit(activity_j, room_j)
+    assert 0.0 <= bent <= min(activity_j, room_j) * (1 + 1e-12)
+    assert within_limit(activity_j + more_j, room_j) >= bent * (1 - 1e-12)
+    assert within_limit(activity_j, room_j + wider_j) >= bent * (1 - 1e-12)
+    arrays = within_limit(np.array([activity_j, 0.0]), np.array([room_j, 0.0]))
+    assert arrays == pytest.approx([bent, 0.0])
+
+
+@pytest.mark.parametrize("chip", ["b200", "mi300x"])
+def test_energy_grows_with_tokens_and_context(chip):
+    model, on = CATALOG.model("qwen3-30b-a3b"), machine(chip)
+    # Products of ragged rows take longer than full ones, so whole blocks of rows.
+    seqs = np.append(np.arange(1, 16), np.arange(16, 400, 16))
+    by_seqs = step_time(step_ops(model, model.precision, Parallel(), decode_batch(seqs, 1000)), on)
+    assert np.all(np.diff(by_seqs.energy_j) > 0)
+    context = np.arange(1, 20_000, 37)
+    wide = step_ops(model, model.precision, Parallel(), decode_batch(np.full_like(context, 8), context))
+    assert np.all(np.diff(step_time(wide, on).energy_j) > 0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "rows", "expected"),
+    [
+        (lambda rows: decode_factor(rows, 32.0), 4.0, 4.0 * 2.0),  # 16 rows for 4; a block of keys half empty
+        (lambda rows: decode_factor(rows, 1e9), 20.0, 32 / 20),
+        (lambda rows: prefill_factor(rows, (rows + 1) / 2), 256.0, (256 + 1 + 128) / (256 + 1)),
+        (expert_factor, 1.0, 64.0),
+        (expert_factor, 1000.0, 1.0315),
+    ],
+)
+def test_kernels_issue_whole_tiles(factor, rows, expected):
+    assert factor(rows) == pytest.approx(expected)
+    assert factor(np.array([rows, rows])) == pytest.approx([expected] * 2)
+
+
+@pytest.mark.parametrize("op", ["attention_decode", "attention_prefill", "moe", "any", "gemm"])
+def test_intervals_of_power_straddle_one_and_widen_away_from_the_measured_chip(op):
+    own, other = power_interval("b200", op), power_interval("h100", op)
+    assert 0.5 < own.low_factor < 1.0 < own.high_factor < 1.6
+    assert other.low_factor < own.low_factor
+    assert other.high_factor > own.high_factor
+    assert "widened" in other.note
+    assert "widened" not in own.note
+
+
+def test_operators_without_measured_power_get_the_interval_of_all():
+    assert power_interval("b200", "gemm") == power_interval("b200")
 
 
 def test_no_work_takes_no_dynamic_energy():

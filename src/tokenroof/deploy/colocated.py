@@ -157,7 +157,12 @@ def serve(pool: Pool, deployment: Deployment, shape: RequestShape, plan: Plan, s
             sequences=seqs, decode_steps=plan.steps, prompts=1.0, prefill_s=0.0, step_s=pure_s
         )
     elif pool.engine.chunked_prefill:
-        pace = _mixed(pool, table, shape, plan, seqs, pure_s)
+        pace, prefill_j = _mixed(pool, table, shape, plan, seqs, pure_s, float(step.energy_j))
+        alone_j = float(alone.energy_j.sum())
+        if (
+            pool.parallel.dp == 1 and alone_j > 0.0
+        ):  # ``answer.prefill_work`` shares out those of several ranks
+            alone = alone._replace(energy_j=alone.energy_j * (prefill_j / alone_j))
     else:
         pace = _separate(pool, table, shape, plan, seqs, pure_s)
     step_s = float(pace.decode_step_s)
@@ -183,7 +188,10 @@ def _tokens_per_step(plan: Plan, shape: RequestShape) -> float:
     return shape.osl_tokens / plan.steps if plan.first_steps else 1.0
 
 
-def _mixed(pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: int, pure_s: float) -> Pace:
+def _mixed(
+    pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: int, pure_s: float, pure_j: float
+) -> tuple[Pace, float]:
+    """The pace, and the energy that a prompt adds to the steps of decoding that it rides in. [J]"""
     budget, ranks = pool.engine.max_num_batched_tokens, pool.parallel.dp
     schedule = mixed_schedule(
         sequences=seqs,
@@ -203,11 +211,14 @@ def _mixed(pool: Pool, table: StepTable, shape: RequestShape, plan: Plan, seqs: 
         context_tokens=plan.context_tokens,
         query_tokens=table.subject.decode_tokens,
     )
-    step_s = np.mean(table.step_s(batch), axis=1)
-    mixed_s = float(step_s @ schedule.kind_fraction[used])
-    return mixed_pace(
+    samples, share = table.evaluate(batch), schedule.kind_fraction[used]
+    mixed_s = float(np.mean(samples.time_s, axis=1) @ share)
+    mixed_j = float(np.mean(samples.energy_j, axis=1) @ share)
+    mean_j = pure_j + float(schedule.mixed_fraction) * (mixed_j - pure_j)
+    pace = mixed_pace(
         schedule, sequences=seqs, decode_steps=plan.steps, mixed_step_s=mixed_s, pure_step_s=pure_s
     )
+    return pace, mean_j / float(schedule.requests_per_step) - plan.steps * pure_j / seqs
 
 
 def _pieces(prompts: FloatArray, ranks: int) -> IntArray:

@@ -11,7 +11,7 @@ from tokenroof.catalog.tuning import scopes_of
 from tokenroof.errors import InputError
 from tokenroof.perf.borrow import choose_rows, shipped_rows
 from tokenroof.perf.core import Machine, Net, Tier, Tuned
-from tokenroof.perf.energy import power_shares
+from tokenroof.perf.energy import activity_j_per_flop, power_shares
 from tokenroof.perf.lowprec import with_wide_peak
 from tokenroof.perf.tuned import FACTORS
 
@@ -69,7 +69,7 @@ def build_machine(
         energy_j_per_flop=(
             None
             if tdp_w is None
-            else {name: power.compute_share * tdp_w / peak for name, peak in peaks.items()}
+            else {name: activity_j_per_flop(power, tdp_w, peak) for name, peak in peaks.items()}
         ),
         step_overhead_s=engine.step_overhead_s.value + tuned_value(chip, engine, "step_overhead_s"),
         exposed_collective_fraction=engine.exposed_collective_fraction.value,

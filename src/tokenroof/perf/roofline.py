@@ -17,6 +17,7 @@ from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.graph.core import Int, Num, Op, Work
 from tokenroof.perf.core import Machine, OpTime
 from tokenroof.perf.energy import dynamic_energy_j
+from tokenroof.perf.issue import issued_factor
 
 # Numbers of an efficiency row that shape the traffic, before a formula sees its streaming time.
 TRAFFIC_PARAMETERS = ("activation_passes", "kv_passes", "cached_speedup", "cached_scale")
@@ -198,7 +199,7 @@ def finish(op: Op, machine: Machine, span: Span, streams: Mapping[str, Num], pea
     runs: Num = op.count * _is_positive(live)
     ideal = upper(slowest_s(streams), 1e-300)
     stretch = span.memory_s / ideal * runs
-    energy_j = dynamic_energy_j(op.work, machine, peak, span.total_s)
+    energy_j = dynamic_energy_j(op.work, machine, peak, span.total_s, issued_factor(op))
     return OpTime(
         op=op,
         time_s=span.total_s * runs,
