@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenroof.api.capacity import Rates, capacity
     from tokenroof.api.lookup import import_model, load_catalog
     from tokenroof.api.simulation import simulate
+    from tokenroof.api.validation import ValidationReport, validate
     from tokenroof.errors import CatalogError, InputError, TokenroofError, UnknownNameError
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ _HOMES = {
     "InputError": "tokenroof.errors",
     "TokenroofError": "tokenroof.errors",
     "UnknownNameError": "tokenroof.errors",
+    "ValidationReport": "tokenroof.api.validation",
     "Rates": "tokenroof.api.capacity",
     "batch_sweep": "tokenroof.api.calls",
     "capacity": "tokenroof.api.capacity",
@@ -36,6 +38,7 @@ _HOMES = {
     "import_model": "tokenroof.api.lookup",
     "load_catalog": "tokenroof.api.lookup",
     "simulate": "tokenroof.api.simulation",
+    "validate": "tokenroof.api.validation",
 }
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "Rates",
     "TokenroofError",
     "UnknownNameError",
+    "ValidationReport",
     "batch_sweep",
     "capacity",
     "estimate",
@@ -52,6 +56,7 @@ __all__ = [
     "import_model",
     "load_catalog",
     "simulate",
+    "validate",
 ]
 
 

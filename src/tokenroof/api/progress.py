@@ -80,6 +80,37 @@ def searching(label: str, *, enabled: bool) -> Iterator[Callable[[Probe], None] 
         )
 
 
+@contextmanager
+def counting(label: str, *, total: int, enabled: bool) -> Iterator[Callable[[int], None] | None]:
+    """A callback that draws a bar of things done, when it takes long and somebody looks.
+
+    Parameters
+    ----------
+    label : str
+        What is done.
+    total : int
+        How many there are.
+    enabled : bool
+        Whether to; nothing is shown either where standard error is no terminal.
+    """
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=12),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda more: bar.advance(task, more)
+
+
 def simulated_text(seconds: float) -> str:
     """A simulated time in short."""
     if seconds < 120.0:

@@ -10,6 +10,7 @@ import tokenroof.cli.catalog as catalog
 import tokenroof.cli.estimating as estimating
 import tokenroof.cli.models as models
 import tokenroof.cli.simulating as simulating
+import tokenroof.cli.validating as validating
 
 app = typer.Typer(
     name="tokenroof",
@@ -43,6 +44,7 @@ app.command("estimate", context_settings=_TEACHES_CHIPS)(estimating.estimate)
 app.command("explain", context_settings=_TEACHES_CHIPS)(estimating.explain)
 app.command("simulate", context_settings=_TEACHES_CHIPS)(simulating.simulate)
 app.command("capacity", context_settings=_TEACHES_CHIPS)(simulating.capacity)
+app.command("validate")(validating.validate)
 for _group in catalog.GROUPS:
     app.add_typer(_group)
 app.add_typer(models.group)

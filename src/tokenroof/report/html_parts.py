@@ -63,7 +63,7 @@ def tidy_table(table: Table, *, row_headings: bool = False) -> str:
     columns = [list(column.cells) for column in table.columns]
     align = ["num" if column.justify == "right" else "" for column in table.columns]
     head = "".join(
-        f"<th{_class(kind)}>{text(_plain(column.header))}</th>"
+        f"<th{_class(kind)}>{text(_plain(column.header)).replace('\n', '<br>')}</th>"
         for column, kind in zip(table.columns, align, strict=True)
     )
     rows = []
