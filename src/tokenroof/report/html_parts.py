@@ -63,7 +63,7 @@ def tidy_table(table: Table, *, row_headings: bool = False) -> str:
     columns = [list(column.cells) for column in table.columns]
     align = ["num" if column.justify == "right" else "" for column in table.columns]
     head = "".join(
-        f"<th{_class(kind)}>{text(_plain(column.header)).replace('\n', '<br>')}</th>"
+        f"<th{_class(kind)}>{_broken(column.header)}</th>"
         for column, kind in zip(table.columns, align, strict=True)
     )
     rows = []
@@ -73,8 +73,7 @@ def tidy_table(table: Table, *, row_headings: bool = False) -> str:
             cell = column[number]
             tag = "th" if row_headings and place == 0 else "td"
             style = _CLASSES.get(str(cell.style), "") if isinstance(cell, Text) else ""
-            inside = text(_plain(cell)).replace("\n", "<br>")
-            cells.append(f"<{tag}{_class(f'{kind} {style}'.strip())}>{inside}</{tag}>")
+            cells.append(f"<{tag}{_class(f'{kind} {style}'.strip())}>{_broken(cell)}</{tag}>")
         rows.append(f"<tr{_class('end') if row.end_section else ''}>{''.join(cells)}</tr>")
     return (
         f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -83,6 +82,10 @@ def tidy_table(table: Table, *, row_headings: bool = False) -> str:
 
 def _class(name: str) -> str:
     return f' class="{name}"' if name else ""
+
+
+def _broken(cell: RenderableType) -> str:
+    return text(_plain(cell)).replace("\n", "<br>")
 
 
 def _plain(cell: RenderableType) -> str:
