@@ -73,7 +73,7 @@ def _errors(found: Validation) -> str:
     if noises:
         body += paragraph(f"Noise: {'; '.join(noises)}.", "faint")
     if any(each.kind == "tool" for each in found.references):
-        body += "<h3>Other tools</h3>"
+        body += "<h3>Median errors of other tools</h3>"
         body += tidy_table(validation_tables.tools(found.references), row_headings=True)
     return body
 

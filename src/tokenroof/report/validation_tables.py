@@ -178,7 +178,7 @@ def tools(references: Sequence[Reference]) -> Table:
     table = grid("")
     table.add_column("tool")
     for name in metrics:
-        table.add_column(f"{LABELS[name]}, error in the median", justify="right")
+        table.add_column(f"{SHORT[name]}", justify="right")
     table.add_column("on what, from where", overflow="fold")
     names = dict.fromkeys(each.name for each in references if each.kind == "tool")
     for name in names:

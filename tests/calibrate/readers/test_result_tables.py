@@ -61,19 +61,31 @@ def test_quoted_lines_and_byte_order_marks(read: Read) -> None:
     ("text", "message"),
     [
         (HEAD, "a header and no rows."),
-        (HEAD.replace("model", "modle") + ROW, "line 1: no column 'model'. Nearest: 'modle'. Rename it"),
-        (
-            HEAD.replace("hardware", "x") + ROW,
-            "line 1: no column 'hardware'. Add it, or give it: --set hardware=...",
-        ),
-        ("hardware,model,tp\nh100,m,1\n", "line 1: no column with something measured."),
         ("tp," + HEAD + "1," + ROW, "line 1: column 'tp' stands there twice."),
-        (
-            HEAD + ROW + 'h100,"llama,1\n' + ROW,
-            "line 3: no CSV (unexpected end of data). Is a quote missing?",
-        ),
-        (HEAD + "x" * 200_000 + "\n", "line 2: no CSV (field larger than field limit"),
+        (HEAD.strip() + ',"x\n' + ROW, "line 1: no CSV (unexpected end of data). Is a quote missing?"),
     ],
 )
 def test_what_is_refused(refused: Refused, text: str, message: str) -> None:
     assert refused(text).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (HEAD.replace("model", "modle") + ROW, "no column 'model'. Nearest: 'modle'. Rename it"),
+        (HEAD.replace("hardware", "x") + ROW, "no column 'hardware'. Add it, or give it: --set hardware=..."),
+        ("hardware,model,tp\nh100,m,1\n", "no column with something measured."),
+        (HEAD + "x" * 200_000 + "\n", "no CSV (field larger than field limit"),
+    ],
+)
+def test_a_missing_column_is_the_problem_of_every_row(read: Read, text: str, message: str) -> None:
+    (row,) = read(text)
+    assert row.problem.startswith(message)
+
+
+def test_a_quote_that_does_not_close_costs_its_own_line(read: Read) -> None:
+    rows = read(HEAD + ROW + 'h100,"llama,1\n' + ROW.replace("llama-3.1-8b", '"a,b"'))
+    assert [row.line for row in rows] == [2, 3, 4]
+    assert rows[1].problem == "no CSV (unexpected end of data). Is a quote missing?"
+    assert [rows[0].problem, rows[2].problem] == ["", ""]
+    assert rows[2].values["model"] == "a,b"
