@@ -159,9 +159,8 @@ def serve(pool: Pool, deployment: Deployment, shape: RequestShape, plan: Plan, s
     elif pool.engine.chunked_prefill:
         pace, prefill_j = _mixed(pool, table, shape, plan, seqs, pure_s, float(step.energy_j))
         alone_j = float(alone.energy_j.sum())
-        if (
-            pool.parallel.dp == 1 and alone_j > 0.0
-        ):  # ``answer.prefill_work`` shares out those of several ranks
+        # Of several ranks, ``answer.prefill_work`` shares out the prompts.
+        if pool.parallel.dp == 1 and alone_j > 0.0:
             alone = alone._replace(energy_j=alone.energy_j * (prefill_j / alone_j))
     else:
         pace = _separate(pool, table, shape, plan, seqs, pure_s)
