@@ -117,6 +117,11 @@ REPLICA = np.dtype(
         ("chunk_ends", "i8"),
         ("padding", "i8"),  # tokens that the step computes beside those of its chunks (static batching)
         ("with_decode", "i8"),
+        (
+            "held_at",
+            "i8",
+        ),  # TensorRT-LLM: decode steps done, and 1, when a prompt began to wait; 0: none does
+        ("met_at", "i8"),  # the same, when every rank had one
         ("ratio", "f8"),  # SGLang: part of the remaining answers that is reserved
         ("ratio_step", "i8"),  # decode steps done when it was that
         ("full", "i8"),  # SGLang: decoding sequences, and 1, when no more could be taken; 0: look again
@@ -153,6 +158,9 @@ POOL = np.dtype(
         ("chunk_cap", "i8"),  # most tokens of one prompt in a step
         ("chunked", "i8"),  # a prompt may be split over steps
         ("mixed", "i8"),  # prompts and decodes share steps
+        ("balance", "i8"),  # TensorRT-LLM: prompts wait until every rank has one,
+        ("hold_steps", "i8"),  # so many steps at most,
+        ("gather_steps", "i8"),  # and then so many more
         ("prefill_budget", "i8"),  # SGLang: most tokens of a batch of new prompts
         ("ratio_start", "f8"),
         ("ratio_least", "f8"),

@@ -173,6 +173,8 @@ def wake(w: World, r: int, i: int, now_s: float) -> None:
     for before in range(level):
         if w.lists[r, before, COUNT] > 0:
             alone = False
+    if w.pool[replica["pool"]]["balance"] and w.pool[replica["pool"]]["dp"] > 1:
+        alone = True  # those who wait for others count them
     # Whoever stands behind somebody that could not be taken cannot be taken either. SGLang takes note.
     pool = w.pool[replica["pool"]]
     if alone and (held_seqs(w, r) < pool["max_seqs"] or pool["policy"] == SGLANG):

@@ -103,7 +103,10 @@ def _sglang(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str,
 
 
 def _trtllm(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str, object]:
-    return {"max_batch_size": seqs, "max_num_tokens": tokens, "enable_block_reuse": caching}
+    # What benchmarks turn on together with attention data parallelism, which alone it concerns: InferenceX's
+    # gptoss_fp4_b200_trt.sh and dsr1_fp4_b200_trt.sh, Dynamo's recipes/gpt-oss-120b.
+    given = {"max_batch_size": seqs, "max_num_tokens": tokens, "enable_block_reuse": caching}
+    return given | {"attention_dp_enable_balance": True}
 
 
 def _generic(seqs: int | None, tokens: int | None, caching: bool) -> Mapping[str, object]:

@@ -26,6 +26,7 @@ from tokenroof.serve.arrays import DECODING, NONE, PREFILLING, TRTLLM, World
 from tokenroof.serve.jit import jit
 from tokenroof.serve.kv import available, decode_need
 from tokenroof.serve.lists import COUNT, HEAD
+from tokenroof.serve.policies.balance import hold_steps
 from tokenroof.serve.policies.common import (
     ANY_LENGTH,
     add_chunk,
@@ -54,6 +55,10 @@ class Trtllm:
         Requests of a step, per data parallel rank.
     max_num_tokens : int
         Tokens of a step, per rank.
+    enable_balance : bool
+        With several data parallel ranks, prompts wait for one another, see ``policies.balance``.
+    timeout_iters, batching_wait_iters : int
+        Most steps that they wait until every rank has one, and steps that they wait then.
     capacity_scheduler_policy : str
         GUARANTEED_NO_EVICT or MAX_UTILIZATION.
     enable_chunked_context : bool
@@ -64,6 +69,9 @@ class Trtllm:
 
     max_batch_size: int = 2048
     max_num_tokens: int = 8192
+    enable_balance: bool = False
+    timeout_iters: int = 50
+    batching_wait_iters: int = 10
     capacity_scheduler_policy: str = NO_EVICT
     enable_chunked_context: bool = True
     async_scheduling: bool = False
@@ -72,6 +80,9 @@ class Trtllm:
         for name in ("max_batch_size", "max_num_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
+        for name in ("timeout_iters", "batching_wait_iters"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}.")
         if self.capacity_scheduler_policy not in (NO_EVICT, MAX_UTILIZATION):
             raise InputError(
                 f"unknown capacity_scheduler_policy {self.capacity_scheduler_policy!r}. "
@@ -84,6 +95,9 @@ class Trtllm:
             "policy": TRTLLM,
             "max_seqs": self.max_batch_size,
             "budget": self.max_num_tokens,
+            "balance": self.enable_balance,
+            "hold_steps": self.timeout_iters,
+            "gather_steps": self.batching_wait_iters,
             "chunk_cap": self.max_num_tokens if self.enable_chunked_context else ANY_LENGTH,
             "chunked": self.enable_chunked_context,
             "mixed": 1,
@@ -109,6 +123,9 @@ def plan(w: World, r: int, now_s: float) -> int:
         i = w.req[i]["after"]
     if paused:
         return 1
+    held = hold_steps(w, r)
+    if held > 0:
+        return held
     while budget > replica["chunk_tokens"] and held_seqs(w, r) < pool["max_seqs"]:
         i = next_waiting(w, r)
         if i == NONE or w.req[i]["home"] != NONE:

@@ -33,6 +33,10 @@ class TrtllmOptions:
     ----------
     max_batch_size, max_num_tokens : int or None
         Limits of a step of one data parallel rank.
+    attention_dp_enable_balance : bool
+        With several data parallel ranks, prompts wait until every rank has one: fewer steps carry prompts.
+    attention_dp_timeout_iters, attention_dp_batching_wait_iters : int
+        Steps that they wait at most, and steps that they wait once every rank has one.
     kv_cache_free_gpu_mem_fraction : float or None
         Part of the memory left over by weights and activations that the cache takes.
     tokens_per_block : int or None
@@ -57,6 +61,9 @@ class TrtllmOptions:
 
     max_batch_size: int | None = option(Whole())
     max_num_tokens: int | None = option(Whole())
+    attention_dp_enable_balance: bool = option(Flag(), False)
+    attention_dp_timeout_iters: int = option(Whole(least=0), 50)
+    attention_dp_batching_wait_iters: int = option(Whole(least=0), 10)
     kv_cache_free_gpu_mem_fraction: float | None = option(Number(most=1.0))
     tokens_per_block: int | None = option(Whole())
     max_tokens_in_paged_kv_cache: int | None = option(Whole())
@@ -71,6 +78,9 @@ class TrtllmOptions:
     ALIASES: ClassVar[Mapping[str, str]] = {
         "kv_cache_free_gpu_memory_fraction": "kv_cache_free_gpu_mem_fraction",
         "free_gpu_memory_fraction": "kv_cache_free_gpu_mem_fraction",
+        "enable_balance": "attention_dp_enable_balance",
+        "timeout_iters": "attention_dp_timeout_iters",
+        "batching_wait_iters": "attention_dp_batching_wait_iters",
         "enable_chunked_prefill": "enable_chunked_context",
         "kv_cache_enable_block_reuse": "enable_block_reuse",
         "enable_padding": "cuda_graph_padding_enabled",
@@ -105,6 +115,9 @@ class TrtllmOptions:
         return Trtllm(
             max_batch_size=engine.max_num_seqs,
             max_num_tokens=engine.max_num_batched_tokens,
+            enable_balance=self.attention_dp_enable_balance,
+            timeout_iters=self.attention_dp_timeout_iters,
+            batching_wait_iters=self.attention_dp_batching_wait_iters,
             capacity_scheduler_policy=self.capacity_scheduler_policy,
             enable_chunked_context=engine.chunked_prefill,
             async_scheduling=not self.disable_overlap_scheduler,
