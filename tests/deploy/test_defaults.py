@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tokenroof.catalog.catalog import Catalog, load
+from tokenroof.catalog.tuning import NEUTRAL
 from tokenroof.deploy.core import Deployment, Estimate, Pool
 from tokenroof.deploy.defaults import default_concurrency, default_parallel
 from tokenroof.deploy.estimate import estimate
@@ -98,6 +99,7 @@ def test_a_cached_prefix_makes_diffusion_cheaper(catalog: Catalog) -> None:
 
 
 def test_a_hand_off_is_as_slow_as_its_slower_end(catalog: Catalog) -> None:
+    catalog = catalog.tuned(NEUTRAL)
     model = catalog.model("llama-3.3-70b")
     engine = catalog.engine("vllm")
 

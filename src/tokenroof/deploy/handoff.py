@@ -6,6 +6,7 @@ from tokenroof.catalog.core import Chip, Fabric
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.deploy.core import Infeasible, Pool
 from tokenroof.graph.memory import fixed_bytes_per_sequence_per_chip, kv_bytes_per_token_per_chip
+from tokenroof.perf.machine import tuned_value
 
 
 def handoff_fabric(chip: Chip) -> Fabric | None:
@@ -20,6 +21,17 @@ def handoff_problem(prefill: Pool, decode: Pool) -> Infeasible | None:
             reason = f"not connected: {pool.chip.name} has no fabric to hand caches over. Use one pool."
             return Infeasible(reason=reason)
     return None
+
+
+def start_s(pool: Pool) -> float:
+    """From the end of a prefill until bytes flow at this end. [s]
+
+    Start-up of the fabric, one hop, and what measured servings add: asking for the cache, polling for it.
+    """
+    fabric = handoff_fabric(pool.chip)
+    assert fabric is not None, "checked by handoff_problem"
+    wires_s = fabric.software_latency_s.value + fabric.hop_latency_s.value
+    return wires_s + tuned_value(pool.chip, pool.engine, "handoff_s")
 
 
 def shard_bytes(pool: Pool, model: ModelSpec, precision: Precision, tokens: int) -> float:
@@ -43,14 +55,13 @@ def handoff_s(prefill: Pool, decode: Pool, model: ModelSpec, precision: Precisio
     Returns
     -------
     float
-        Of the slower end: start-up, one hop, and its largest shard over its bandwidth. Nothing is
-        hidden behind the prefill. [s]
+        Of the slower end: :func:`start_s`, and its largest shard over its bandwidth. Nothing is hidden
+        behind the prefill. [s]
     """
     times = []
     for pool in (prefill, decode):
         fabric = handoff_fabric(pool.chip)
         assert fabric is not None, "checked by handoff_problem"
         moved = shard_bytes(pool, model, precision, tokens)
-        start_s = fabric.software_latency_s.value + fabric.hop_latency_s.value
-        times.append(start_s + moved / fabric.bandwidth_bytes_per_s.value)
+        times.append(start_s(pool) + moved / fabric.bandwidth_bytes_per_s.value)
     return max(times)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenroof.calibrate.validation.core import Row, UnmappedError
 from tokenroof.calibrate.validation.fields import flag, number, whole
@@ -13,6 +13,7 @@ from tokenroof.catalog.model import ModelSpec, Moe, Precision
 from tokenroof.deploy.core import Deployment, Pool, Role
 from tokenroof.deploy.estimate import estimate
 from tokenroof.graph.core import Parallel
+from tokenroof.graph.sharding import sharding_problem
 from tokenroof.workload.core import RequestShape
 
 _SIZES = (1, 2, 4, 8)
@@ -50,7 +51,7 @@ def layout_of(
     if chips is None:
         raise UnmappedError("num_gpus is not said.")
     if flag(row, "disagg"):
-        return _apart(row, chip, engine, model, chips)
+        return _apart(row, chip, engine, model, precision, chips)
     tp = whole(row, "tp")
     if tp is None:
         return _chosen(row, chip, engine, model, precision, catalog, chips)
@@ -60,6 +61,8 @@ def layout_of(
         # A Trillium-successor chip has two cores that the framework counts as devices.
         tp, notes = tp // 2, (f"tp={tp} counts the two cores of each chip",)
     parallel = _parallel(tp, pp, _ep(row, "ep", tp), flag(row, "dp_attention"), chips, model)
+    parallel, as_served = _as_served(parallel, model, precision)
+    notes += as_served
     if chips % parallel.chips:
         raise UnmappedError(f"tp={tp} x pp={pp} does not divide the {chips} chips of the row.")
     pool = Pool(chip=chip, engine=engine, parallel=parallel, replicas=chips // parallel.chips)
@@ -81,7 +84,25 @@ def _parallel(
     return Parallel(tp=tp, pp=pp, ep=ep)
 
 
-def _apart(row: Row, chip: Chip, engine: Engine, model: ModelSpec, chips: int) -> Layout:
+def _as_served(
+    parallel: Parallel, model: ModelSpec, precision: Precision
+) -> tuple[Parallel, tuple[str, ...]]:
+    """Whole experts on each rank where engines refuse to split them so far, as measured it was served.
+
+    vLLM and SGLang refuse shards that are no multiple of a block of scales ("not divisible by weight
+    quantization block_n", vllm#17569), and their recipes say expert parallelism instead.
+    """
+    if parallel.ep > 1 or sharding_problem(model, parallel, precision) is None:
+        return parallel, ()
+    whole_experts = replace(parallel, ep=parallel.stage_chips)
+    if sharding_problem(model, whole_experts, precision) is not None:
+        return parallel, ()
+    return whole_experts, (f"ep={whole_experts.ep}: engines refuse to split these experts so many ways",)
+
+
+def _apart(
+    row: Row, chip: Chip, engine: Engine, model: ModelSpec, precision: Precision, chips: int
+) -> Layout:
     roles = [("prefill", Role.PREFILL), ("decode", Role.DECODE)]
     pools: list[Pool] = []
     notes: list[str] = []
@@ -105,7 +126,8 @@ def _apart(row: Row, chip: Chip, engine: Engine, model: ModelSpec, chips: int) -
             tp = size
         if size % tp:
             raise UnmappedError(f"{name}_tp={tp} does not divide the {size} chips of a {name} worker.")
-        parallel = _parallel(tp, 1, ep, data_parallel, size, model)
+        parallel, as_served = _as_served(_parallel(tp, 1, ep, data_parallel, size, model), model, precision)
+        notes += [f"{name}: {each}" for each in as_served]
         if size % parallel.chips:
             raise UnmappedError(f"{name}: {parallel.chips} chips of a replica do not divide {size}.")
         replicas = workers * (size // parallel.chips)

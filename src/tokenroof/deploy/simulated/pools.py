@@ -10,7 +10,7 @@ from tokenroof.catalog.model import LinearAttention, Mamba, ModelSpec, Precision
 from tokenroof.deploy.capacity import tier_of
 from tokenroof.deploy.core import Deployment, Infeasible, Pool, Role
 from tokenroof.deploy.halves.models import part_of
-from tokenroof.deploy.handoff import handoff_fabric
+from tokenroof.deploy.handoff import handoff_fabric, start_s
 from tokenroof.deploy.provenance import machine_of
 from tokenroof.deploy.simulated.drafting.core import Drafting, draft_lane, with_lane
 from tokenroof.deploy.simulated.engines.choose import engine_options, engine_with
@@ -207,7 +207,7 @@ def handoff_link(
     chips, prompt = rank_chips(pool), round(lengths.mean_isl_tokens)
     return Link(
         bytes_per_s=fabric.bandwidth_bytes_per_s.value * chips,
-        latency_s=fabric.software_latency_s.value + fabric.hop_latency_s.value,
+        latency_s=start_s(pool),
         bytes_per_token=float(kv_bytes_per_token_per_chip(model, precision, pool.parallel) * chips),
         bytes_per_sequence=float(
             fixed_bytes_per_sequence_per_chip(model, precision, pool.parallel, prompt) * chips
