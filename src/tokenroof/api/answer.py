@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokenroof.deploy.core import Estimate
+from tokenroof.deploy.core import Estimate, Metric
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,15 +56,19 @@ class Answer:
         return text_of(answer(self.estimates))
 
     def __repr__(self) -> str:
-        from tokenroof.report.labels import metric_text, short_names
+        from tokenroof.report.labels import metric_range, metric_text, short_names, with_range
 
         lines = [f"Answer of {len(self)} estimate{'' if len(self) == 1 else 's'}; print it for the table"]
         for name, estimate in zip(short_names(self.estimates), self.estimates, strict=True):
             if estimate.infeasible is not None:
                 said = f"infeasible: {estimate.infeasible.reason}"
             else:
-                shown = (key for key in _IN_SHORT if key in estimate.metrics)
-                said = ", ".join(f"{key} {metric_text(key, estimate.metrics[key])}" for key in shown)
+                found = estimate.metrics
+                shown = (key for key in _IN_SHORT if key in found)
+                said = ", ".join(
+                    f"{key} {with_range(metric_text(key, found[key]), metric_range(key, found[key]))}"
+                    for key in shown
+                )
             lines.append(f"  {name}: {said}")
         return "\n".join(lines)
 
@@ -109,9 +113,33 @@ class Answer:
         >>> tr.estimate("llama-3.1-8b", "h100").metric("tpot_s") < 0.1
         True
         """
+        return self._metric(name, index, "metric").value
+
+    def interval(self, name: str, index: int | None = None) -> tuple[float, float]:
+        """Between which values nine of ten measured servings lie, in base units; as :meth:`metric`.
+
+        Raises
+        ------
+        InputError
+            As :meth:`metric`, or the metric has no interval: it was asked for, or nobody measured it.
+
+        Examples
+        --------
+        >>> import tokenroof as tr
+        >>> answer = tr.estimate("llama-3.1-8b", "h100")
+        >>> low, high = answer.interval("tpot_s")
+        >>> low <= answer.metric("tpot_s") <= high
+        True
+        """
+        found = self._metric(name, index, "interval")
+        if found.low is None or found.high is None:
+            raise InputError(f"{name} has no interval: it was asked for, or no errors of it are known.")
+        return found.low, found.high
+
+    def _metric(self, name: str, index: int | None, call: str) -> Metric:
         count = len(self.estimates)
         if index is None and count != 1:
-            raise InputError(f"the answer holds {count} estimates. Say which: metric({name!r}, 0).")
+            raise InputError(f"the answer holds {count} estimates. Say which: {call}({name!r}, 0).")
         at = 0 if index is None else index
         if not -count <= at < count:
             raise InputError(f"index must lie in 0..{count - 1}, got {index!r}.")
@@ -120,7 +148,7 @@ class Answer:
             raise InputError(f"no {name}, the estimate is infeasible: {estimate.infeasible.reason}")
         if name not in estimate.metrics:
             raise InputError(f"unknown metric {name!r}. Known: {', '.join(estimate.metrics)}.")
-        return estimate.metrics[name].value
+        return estimate.metrics[name]
 
     def table(self) -> Table:
         """A rich table, one column per estimate; a notebook shows it as it is.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tokenroof.catalog import build
+from tokenroof.catalog.accuracy import Accuracy, load_accuracy
 from tokenroof.catalog.chip_names import find_chip
 from tokenroof.catalog.core import Chip, Economics, Engine, Node, Quantity, Row, Source
 from tokenroof.catalog.efficiency import OpEfficiency, read
@@ -107,9 +108,7 @@ class Catalog:
         The nearest spellings are returned when nothing matches.
         """
         words = text.lower().split()
-        found = [
-            name for name in self.names(kind) if all(word in self._searched(kind, name) for word in words)
-        ]
+        found = [name for name in self.names(kind) if all(w in self._searched(kind, name) for w in words)]
         if found:
             return tuple(found)
         spellings = {**{name: name for name in self.names(kind)}, **self._layers.aliases(kind)}
@@ -312,6 +311,11 @@ class Catalog:
         """What measured servings add: ours, and the ``tuning.csv`` of the user's directories over it."""
         return load_tuning(self.directories[1:])
 
+    @cached_property
+    def accuracy(self) -> Accuracy:
+        """How far predictions lie from measured servings: ours, and the user's over it."""
+        return load_accuracy(self.directories[1:])
+
     def tuned(self, tuning: Tuning) -> Catalog:
         """The same files with other parameters from measured servings."""
         other = Catalog(self.directories)
@@ -372,8 +376,7 @@ class Catalog:
 
 def directories_from_environment(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """The user's catalog directories named by ``TOKENROOF_CATALOG`` (separated as in ``PATH``)."""
-    given = environ.get(ENVIRONMENT_VARIABLE, "")
-    return tuple(Path(part) for part in given.split(os.pathsep) if part)
+    return tuple(Path(part) for part in environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep) if part)
 
 
 def load(directories: Sequence[Path | str] = ()) -> Catalog:

@@ -299,6 +299,9 @@ class HighestRate:
         Why there is none.
     criterion : str
         In one line, what counted as meeting the limits.
+    low_rate_per_s, high_rate_per_s : float or None
+        Between them lies the highest rate that would be measured, nine of ten; None when no error of such
+        a search is known. [1/s]
     """
 
     rate_per_s: float | None
@@ -308,3 +311,5 @@ class HighestRate:
     estimate: Estimate | None
     infeasible: Infeasible | None
     criterion: str
+    low_rate_per_s: float | None = None
+    high_rate_per_s: float | None = None

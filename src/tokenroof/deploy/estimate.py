@@ -16,6 +16,7 @@ from tokenroof.deploy.halves.answer import answer as answer_in_halves
 from tokenroof.deploy.halves.legality import halves_problem
 from tokenroof.deploy.halves.models import feed_forward_of, part_of
 from tokenroof.deploy.handoff import handoff_problem
+from tokenroof.deploy.intervals import with_intervals
 from tokenroof.deploy.legality import context_problem, layout_problem
 from tokenroof.errors import InputError
 from tokenroof.workload.core import RequestShape
@@ -78,6 +79,11 @@ def estimate(
     problem = _illegal(deployment, shape)
     if problem is not None:
         return infeasible(question, problem, concurrency or batch or 0)
+    return with_intervals(_answer(question, concurrency, batch), catalog)
+
+
+def _answer(question: Question, concurrency: int | None, batch: int | None) -> Estimate:
+    deployment = question.deployment
     pools = {pool.role: pool for pool in deployment.pools}
     if Role.BOTH in pools:
         return answer_colocated.answer(question, pools[Role.BOTH], concurrency, batch)

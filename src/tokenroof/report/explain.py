@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -13,8 +15,10 @@ from tokenroof.report.labels import (
     formats_line,
     metric_ids,
     metric_label,
+    metric_range,
     metric_text,
     short_name,
+    with_range,
     workload_line,
 )
 
@@ -41,13 +45,13 @@ def summary(name: str, estimate: Estimate) -> str:
     says = [f"{name}{sketch}: {deployment_line(estimate)} serve {workload_line(estimate)}"]
     if "ttft_s" in m and "tpot_s" in m:
         says.append(
-            f"first token after {metric_text('ttft_s', m['ttft_s'])} without queueing, then one every "
-            f"{metric_text('tpot_s', m['tpot_s'])}"
+            f"first token after {_ranged('ttft_s', m)} without queueing, "
+            f"then one every {_ranged('tpot_s', m)}"
         )
     if "output_tokens_per_s_per_chip" in m:
-        says.append(f"{human(m['output_tokens_per_s_per_chip'].value)} output tokens/s per chip")
+        says.append(f"{_ranged('output_tokens_per_s_per_chip', m)} output tokens/s per chip")
     if "usd_per_mtok_output" in m:
-        says.append(f"{metric_text('usd_per_mtok_output', m['usd_per_mtok_output'])} for output")
+        says.append(f"{_ranged('usd_per_mtok_output', m)} for output")
     limits = [f"{phase.name} by {limit_name(phase.limit)}" for phase in estimate.phases.values()]
     return "; ".join(says) + (f". Limited in {', in '.join(limits)}." if limits else ".")
 
@@ -94,11 +98,16 @@ def memory_sentence(estimate: Estimate, capacity: Capacity) -> str:
 
 def _money(estimate: Estimate) -> list[str]:
     shown = [
-        f"{metric_label(key)} {metric_text(key, estimate.metrics[key])}"
+        f"{metric_label(key)} {_ranged(key, estimate.metrics)}"
         for key in ("usd_per_hour", "usd_per_mtok_output", "energy_j_per_output_token")
         if key in estimate.metrics
     ]
     return [f"Cost: {', '.join(shown)}."] if shown else []
+
+
+def _ranged(key: str, metrics: Mapping[str, Metric]) -> str:
+    """A metric with its interval behind it."""
+    return with_range(metric_text(key, metrics[key]), metric_range(key, metrics[key]))
 
 
 def definitions(estimate: Estimate) -> RenderableType:
@@ -110,15 +119,9 @@ def definitions(estimate: Estimate) -> RenderableType:
     table.add_column("definition", overflow="fold")
     for key in metric_ids((estimate,)):
         metric = estimate.metrics[key]
-        table.add_row(metric_label(key), metric_text(key, metric), interval(metric), Text(metric.definition))
+        ends = metric_range(key, metric) or "-"
+        table.add_row(metric_label(key), metric_text(key, metric), ends, Text(metric.definition))
     return table
-
-
-def interval(metric: Metric) -> str:
-    """Low to high where accuracy is known, else a dash."""
-    if metric.low is None or metric.high is None:
-        return "-"
-    return f"{human(metric.low, metric.unit)} to {human(metric.high, metric.unit)}"
 
 
 def explanation(estimate: Estimate) -> RenderableType:

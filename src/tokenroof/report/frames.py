@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 Cell = str | int | float | bool | None
 
 
-def record(label: str, estimate: Estimate, metrics: Sequence[str]) -> dict[str, Cell]:
-    """One estimate as one flat row; metric columns carry their unit in the name."""
+def record(
+    label: str, estimate: Estimate, metrics: Sequence[str], ranged: frozenset[str] = frozenset()
+) -> dict[str, Cell]:
+    """One estimate as one flat row; metric columns carry their unit in the name.
+
+    Those of ``ranged`` are followed by the ends of their interval, ``NAME_low`` and ``NAME_high``.
+    """
     deployment, problem = estimate.deployment, estimate.infeasible
     pool = deployment.pools[0]
     row: dict[str, Cell] = {
@@ -44,7 +49,11 @@ def record(label: str, estimate: Estimate, metrics: Sequence[str]) -> dict[str, 
         "need_unit": problem.unit if problem else None,
     }
     for key in metrics:
-        row[key] = float(estimate.metrics[key].value) if key in estimate.metrics else None
+        metric = estimate.metrics.get(key)
+        row[key] = float(metric.value) if metric is not None else None
+        if key in ranged:
+            row[f"{key}_low"] = metric.low if metric is not None else None
+            row[f"{key}_high"] = metric.high if metric is not None else None
     for name in ("prefill", "decode"):
         phase = estimate.phases.get(name)
         row[f"{name}_limit"] = phase.limit if phase else None
@@ -56,7 +65,10 @@ def record(label: str, estimate: Estimate, metrics: Sequence[str]) -> dict[str, 
 def records(estimates: Sequence[Estimate]) -> list[dict[str, Cell]]:
     """One flat row per estimate, all with the same columns."""
     metrics = metric_ids(estimates)
-    return [record(n, e, metrics) for n, e in zip(short_names(estimates), estimates, strict=True)]
+    ranged = frozenset(
+        key for each in estimates for key, metric in each.metrics.items() if metric.low is not None
+    )
+    return [record(n, e, metrics, ranged) for n, e in zip(short_names(estimates), estimates, strict=True)]
 
 
 def frame(estimates: Sequence[Estimate]) -> pl.DataFrame:

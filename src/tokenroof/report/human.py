@@ -79,6 +79,26 @@ def _money(value: float, rest: str) -> str:
     return f"${value:,.2f}{rest}" if abs(value) < 1000 else f"${value:,.0f}{rest}"
 
 
+def human_range(low: float, high: float, unit: str = "") -> str:
+    """Two ends in one unit where they can share it: "350 - 480 ms", "950 us - 1.20 ms".
+
+    Examples
+    --------
+    >>> human_range(0.35, 0.48, "s"), human_range(95e-5, 12e-4, "s"), human_range(1.5, 2.0, "USD/Mtok")
+    ('350 - 480 ms', '950 us - 1.2 ms', '$1.50 - $2.00/Mtok')
+    >>> human_range(350.0, 480.0)
+    '350 - 480'
+    """
+    texts = human(low, unit), human(high, unit)
+    if unit.startswith("USD"):
+        rest = unit.removeprefix("USD")
+        return f"{texts[0].removesuffix(rest)} - {texts[1]}"
+    ends = [text.partition(" ") for text in texts]
+    if ends[0][2] == ends[1][2]:
+        return f"{ends[0][0]} - {texts[1]}"
+    return " - ".join(texts)
+
+
 def share(fraction: float) -> str:
     """A part of a whole as whole percent; what rounds to nothing but is not reads "< 1 %".
 

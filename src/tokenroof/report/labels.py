@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tokenroof.deploy.core import Estimate, Metric, Pool, Role
 from tokenroof.graph.core import Parallel
-from tokenroof.report.human import human, share
+from tokenroof.report.human import human, human_range, share
 from tokenroof.workload.core import Slo
 
 if TYPE_CHECKING:
@@ -87,6 +87,35 @@ def metric_text(identifier: str, metric: Metric) -> str:
     if shown.percent:
         return share(metric.value)
     return human(metric.value, "" if shown.unit_in_label else metric.unit)
+
+
+def metric_range(identifier: str, metric: Metric) -> str:
+    """The interval of a metric as people read it, "350 - 480 ms"; "" when there is none.
+
+    Ends in the unit of the value leave it out.
+    """
+    return range_text(METRICS.get(identifier, Shown(label=identifier)), metric)
+
+
+def range_text(shown: Shown, metric: Metric) -> str:
+    """As :func:`metric_range`, of a metric that is shown so."""
+    low, high = metric.low, metric.high
+    if low is None or high is None or low == high:
+        return ""
+    if shown.percent:
+        ends = f"{share(low)} - {share(high)}"
+        return ends.replace(" %", "", 1) if ends.count(" %") == 2 and "<" not in ends else ends
+    unit = "" if shown.unit_in_label else metric.unit
+    ends, value = human_range(low, high, unit), human(metric.value, unit)
+    if unit.startswith("USD"):
+        return ends.removesuffix(unit.removeprefix("USD"))
+    own = value.partition(" ")[2]
+    return ends.removesuffix(f" {own}") if own and ends.count(own) == 1 else ends
+
+
+def with_range(text: str, ends: str) -> str:
+    """A value with its interval behind it: "412 (350 - 480)"."""
+    return f"{text} ({ends})" if ends else text
 
 
 def metric_ids(estimates: Iterable[Estimate]) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from tokenroof.deploy.core import HighestRate, Probe
-from tokenroof.report.human import human, share
+from tokenroof.report.human import human, human_range, share
 from tokenroof.report.json import estimate_document, plain
 from tokenroof.report.labels import column_name, limits_line
-from tokenroof.report.run_labels import latency_id
-from tokenroof.report.tables import assumptions, grid, lines
+from tokenroof.report.run_labels import latency_id, run_range, run_text
+from tokenroof.report.tables import assumptions, grid, lines, ranged
 
 SCHEMA = "tokenroof-capacity/1"
 _DASH = "-"
@@ -62,17 +62,21 @@ def _cells(row: HighestRate) -> list[Text]:
     chips = metrics["chips"].value
     return [
         Text(column_name(row.estimate) if row.estimate.label == "" else f"{chips:,.0f}"),
-        Text(human(row.rate_per_s), style="bold"),
-        Text(human(row.rate_per_s / chips)),
+        ranged(human(row.rate_per_s), _ends(row, 1.0), "bold", alone=False),
+        ranged(human(row.rate_per_s / chips), _ends(row, chips), "", alone=False),
         *(
-            Text(human(metrics[key].value, unit) if key in metrics else _DASH)
-            for key, unit in (
-                ("goodput_requests_per_s", ""),
-                ("output_tokens_per_s", ""),
-                ("usd_per_mtok_output", "USD/Mtok"),
-            )
+            ranged(run_text(key, metrics[key]), run_range(key, metrics[key]), "", alone=False)
+            if key in metrics
+            else Text(_DASH)
+            for key in ("goodput_requests_per_s", "output_tokens_per_s", "usd_per_mtok_output")
         ),
     ]
+
+
+def _ends(row: HighestRate, chips: float) -> str:
+    if row.low_rate_per_s is None or row.high_rate_per_s is None:
+        return ""
+    return human_range(row.low_rate_per_s / chips, row.high_rate_per_s / chips)
 
 
 def _tried(name: str, probes: Sequence[Probe]) -> RenderableType:
@@ -107,6 +111,8 @@ def _row(name: str, row: HighestRate) -> dict[str, Any]:
     return {
         "label": name,
         "rate_per_s": row.rate_per_s,
+        "low_rate_per_s": row.low_rate_per_s,
+        "high_rate_per_s": row.high_rate_per_s,
         "bounded": row.bounded,
         "tolerance_fraction": row.tolerance_fraction,
         "criterion": row.criterion,

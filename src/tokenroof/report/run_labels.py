@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tokenroof.deploy.core import Estimate, Metric, Role
 from tokenroof.report.human import human, limit_name, share
-from tokenroof.report.labels import METRICS, Shown
+from tokenroof.report.labels import METRICS, Shown, range_text
 
 LATENCIES = {
     "ttft": "time to first token",
@@ -168,6 +168,11 @@ def run_text(identifier: str, metric: Metric) -> str:
     if shown.percent:
         return share(metric.value)
     return human(metric.value, "" if shown.unit_in_label else metric.unit)
+
+
+def run_range(identifier: str, metric: Metric) -> str:
+    """The interval of a metric of a run as people read it; "" when there is none."""
+    return range_text(_shown(base_of(identifier)), metric)
 
 
 def better(identifier: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tokenroof.deploy.core import Estimate
+from tokenroof.deploy.core import Estimate, Metric
 from tokenroof.report import tables
 from tokenroof.report.human import human, share
 from tokenroof.report.labels import (
@@ -19,6 +19,7 @@ from tokenroof.report.labels import (
     headline,
     layouts_line,
     limits_line,
+    with_range,
     workload_line,
 )
 from tokenroof.report.run_labels import (
@@ -28,6 +29,7 @@ from tokenroof.report.run_labels import (
     latency_id,
     run_groups,
     run_label,
+    run_range,
     run_text,
 )
 from tokenroof.workload.core import RequestClass, Slo
@@ -157,9 +159,13 @@ def _latency_row(
         return
     cells = []
     for key in keys:
-        value = estimate.metrics[key].value if key in estimate.metrics else None
-        over = value is not None and limit is not None and value > limit
-        cells.append(Text(human(value, "s") if value is not None else _DASH, style="red" if over else ""))
+        metric = estimate.metrics.get(key)
+        if metric is None:
+            cells.append(Text(_DASH))
+            continue
+        over = limit is not None and metric.value > limit
+        ends = run_range(key, metric)
+        cells.append(tables.ranged(human(metric.value, "s"), ends, "red" if over else "", alone=False))
     table.add_row(label, *cells, Text(human(limit, "s") if limit is not None else _DASH))
 
 
@@ -212,7 +218,10 @@ def _cells(estimates: Sequence[Estimate], key: str) -> list[Text]:
         else:
             metric = estimate.metrics[key]
             wins = estimate.grounded and metric.value == best
-            cells.append(Text(run_text(key, metric), style="bold green" if wins else ""))
+            style = "bold green" if wins else ""
+            cells.append(
+                tables.ranged(run_text(key, metric), run_range(key, metric), style, len(estimates) == 1)
+            )
     return cells
 
 
@@ -228,11 +237,17 @@ def summary(name: str, estimate: Estimate) -> str:
     for key in ("ttft", "tpot"):
         half, tail = (metrics.get(latency_id(key, quantile)) for quantile in ("p50", "p99"))
         if half is not None and tail is not None:
-            says.append(f"{LATENCIES[key]} {human(half.value, 's')} (p99 {human(tail.value, 's')})")
+            ends = run_range(latency_id(key, "p50"), half)
+            between = f"{ends}; " if ends else ""
+            says.append(f"{LATENCIES[key]} {human(half.value, 's')} ({between}p99 {human(tail.value, 's')})")
     if "good_fraction" in metrics:
         says.append(f"{share(metrics['good_fraction'].value)} of the requests within {limits_line(estimate)}")
     if "output_tokens_per_s_per_chip" in metrics:
-        says.append(f"{human(metrics['output_tokens_per_s_per_chip'].value)} output tokens/s per chip")
+        says.append(f"{_ranged('output_tokens_per_s_per_chip', metrics)} output tokens/s per chip")
     if "usd_per_mtok_output" in metrics:
-        says.append(f"{run_text('usd_per_mtok_output', metrics['usd_per_mtok_output'])} for output")
+        says.append(f"{_ranged('usd_per_mtok_output', metrics)} for output")
     return "; ".join(says) + "."
+
+
+def _ranged(key: str, metrics: Mapping[str, Metric]) -> str:
+    return with_range(run_text(key, metrics[key]), run_range(key, metrics[key]))

@@ -21,6 +21,7 @@ from tokenroof.report.labels import (
     layouts_line,
     metric_ids,
     metric_label,
+    metric_range,
     metric_text,
 )
 
@@ -70,7 +71,7 @@ def comparison(estimates: Sequence[Estimate]) -> Table:
         table.add_row(Text(heading, style="bold"))
         for key in keys:
             best = best_value(estimates, key)
-            cells = (_metric_cell(estimate, key, best) for estimate in estimates)
+            cells = (_metric_cell(estimate, key, best, len(estimates) == 1) for estimate in estimates)
             table.add_row(metric_label(key), *cells)
         if phased:
             table.add_row("limited by", *(_limit_cell(estimate, title) for estimate in estimates))
@@ -123,14 +124,22 @@ def is_projection(estimate: Estimate) -> bool:
     return any(pool.chip.projection for pool in estimate.deployment.pools)
 
 
-def _metric_cell(estimate: Estimate, key: str, best: float | None) -> Text:
+def _metric_cell(estimate: Estimate, key: str, best: float | None, alone: bool) -> Text:
     if estimate.infeasible is not None:
         return Text(_DASH, style="red")
     if key not in estimate.metrics:
         return Text(_DASH)
     metric = estimate.metrics[key]
     wins = estimate.grounded and metric.value == best
-    return Text(metric_text(key, metric), style="bold green" if wins else "")
+    return ranged(metric_text(key, metric), metric_range(key, metric), "bold green" if wins else "", alone)
+
+
+def ranged(text: str, ends: str, style: str, alone: bool) -> Text:
+    """A value with its interval: beside it in a table of one column, else on a line below."""
+    cell = Text(text, style=style)
+    if ends:
+        cell.append(f" ({ends})" if alone else f"\n{ends}", style="not bold dim")
+    return cell
 
 
 def limit_share(phase: Phase) -> float:

@@ -10,6 +10,8 @@ import numpy as np
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Deployment, Estimate, HighestRate, Infeasible, Probe
 from tokenroof.deploy.estimate import estimate as closed_form
+from tokenroof.deploy.intervals import with_intervals
+from tokenroof.deploy.known import HIGHEST
 from tokenroof.deploy.simulated.answer import answer
 from tokenroof.deploy.simulated.client import serve_requests
 from tokenroof.deploy.simulated.criterion import Attainment, Criterion
@@ -111,15 +113,27 @@ def highest_rate(
     while high is not None and high.rate_per_s > low.rate_per_s * (1.0 + search.tolerance_fraction):
         middle = probing.at(float(np.sqrt(low.rate_per_s * high.rate_per_s)))
         low, high = (middle, high) if middle.met else (low, middle)
+    best = with_intervals(low.estimate, catalog, load=HIGHEST)
+    ends = _ends(best, low.rate_per_s)
     return HighestRate(
         rate_per_s=low.rate_per_s,
         tolerance_fraction=search.tolerance_fraction,
         bounded=high is not None,
         probes=probing.done(),
-        estimate=low.estimate,
+        estimate=best,
         infeasible=None,
         criterion=search.criterion.text(),
+        low_rate_per_s=ends[0],
+        high_rate_per_s=ends[1],
     )
+
+
+def _ends(best: Estimate, rate_per_s: float) -> tuple[float | None, float | None]:
+    """Between which rates the highest one lies that would be measured: as the throughput there. [1/s]"""
+    served = best.metrics.get("requests_per_s")
+    if served is None or served.low is None or served.high is None or not served.value > 0.0:
+        return None, None
+    return rate_per_s * served.low / served.value, rate_per_s * served.high / served.value
 
 
 def rate_of(requests: Requests) -> float:

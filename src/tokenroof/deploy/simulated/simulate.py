@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Deployment, Estimate
+from tokenroof.deploy.intervals import with_intervals
 from tokenroof.deploy.simulated.answer import answer
 from tokenroof.deploy.simulated.client import serve_requests
 from tokenroof.deploy.simulated.question import Serving, prepare
@@ -61,4 +62,5 @@ def simulate(
     prepared = prepare(deployment, requests, serving or Serving(), catalog=catalog, seed=seed, label=label)
     if isinstance(prepared, Estimate):
         return prepared
-    return answer(prepared, serve_requests(prepared, requests, progress=progress))
+    found = answer(prepared, serve_requests(prepared, requests, progress=progress))
+    return with_intervals(found, catalog)

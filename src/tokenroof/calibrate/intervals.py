@@ -1,0 +1,387 @@
+"""From residuals of rows that nothing was fitted to, to the factors of ``accuracy.csv``.
+
+``docs/model/intervals.md`` gives the rules. Nothing here is fitted to a single row: a scope of a metric has
+three quantiles, a group one width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tokenroof.catalog.accuracy import (
+    BORROWED,
+    CHIP,
+    ENGINE,
+    FACETS,
+    MODEL,
+    SEEN,
+    SIMULATED,
+    Accuracy,
+    Relative,
+    Served,
+    Spread,
+)
+from tokenroof.deploy.known import THROUGHPUT, Asked, log_factors
+
+FloatArray = npt.NDArray[np.float64]
+Key = tuple[str, str, str]
+"""Metric, kind of prediction, scope."""
+
+MISSED = 0.1
+"""Part of the measured servings that lies outside, half on either side."""
+
+COLUMNS: Mapping[str, str] = {
+    "total_tput_per_gpu": THROUGHPUT,
+    "output_tput_per_gpu": THROUGHPUT,
+    "input_tput_per_gpu": THROUGHPUT,
+    "mean_tpot_s": "tpot_s",
+    "median_tpot_s": "tpot_p50_s",
+    "p99_tpot_s": "tpot_p99_s",
+    "mean_ttft_s": "ttft_s",
+    "median_ttft_s": "ttft_p50_s",
+    "p99_ttft_s": "ttft_p99_s",
+    "mean_e2e_s": "e2e_s",
+    "median_e2e_s": "e2e_p50_s",
+    "p99_e2e_s": "e2e_p99_s",
+}
+"""Which metric's errors a column shows."""
+
+FOLDS: Mapping[str, tuple[str, ...]] = {
+    "shape": (SEEN,),
+    "hardware": (CHIP, BORROWED),
+    "framework": (ENGINE,),
+    "model": (MODEL,),
+}
+"""What is left out in cross-validation, and what the errors then say of."""
+
+LEAST_ROWS = 12
+"""Rows below which a scope has no factors of its own."""
+_PRIOR_ROWS = 25.0
+"""Rows by which a group's width is held at that of all."""
+_FARTHEST = 3.0
+"""Half-widths beyond which a residual counts as so many, in the width of a group."""
+_NOT_WORTH_SAYING = 0.1
+"""Logarithm of a group's width below which it is left out."""
+_WIDENINGS = tuple(1.0 + 0.05 * step for step in range(31))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residual:
+    """One metric of one row, predicted with parameters that its group was not fitted to.
+
+    Attributes
+    ----------
+    row : str
+        Which.
+    metric : str
+        A value of :data:`COLUMNS`.
+    fold : str
+        What was left out: a name of :data:`FOLDS`.
+    group : str
+        Which of these: a chip, a model, ...
+    log_ratio : float
+        ln(measured / predicted).
+    asked : Asked
+        What the row is, of the pool that decodes.
+    prediction : str
+        "simulated" or "closed form".
+    """
+
+    row: str
+    metric: str
+    fold: str
+    group: str
+    log_ratio: float
+    asked: Asked
+    prediction: str = SIMULATED
+
+    @property
+    def scope(self) -> str:
+        """What its error says of."""
+        first, *others = FOLDS[self.fold]
+        return others[0] if others and not self.asked.grounded else first
+
+    @property
+    def key(self) -> Key:
+        """Which factors it counts for."""
+        return self.metric, self.prediction, self.scope
+
+
+def quantile_ends(values: FloatArray, missed: float = MISSED) -> tuple[float, float]:
+    """Low and high end that a further value of the same kind misses in at most ``missed`` of the cases.
+
+    Of n sorted values the floor((n + 1) missed / 2)-th and the ceil((n + 1) (1 - missed / 2))-th, as in split
+    conformal prediction. Where there is none (n below 19 for a tenth) the outermost value is moved out by
+    the part of the half-range that is missing.
+
+    Parameters
+    ----------
+    values : FloatArray
+        Shape (num_values,), at least one.
+    missed : float
+        Part outside, half on either side.
+
+    Returns
+    -------
+    tuple of float
+        In the unit of the values.
+
+    Examples
+    --------
+    >>> quantile_ends(np.arange(1.0, 100.0))
+    (5.0, 95.0)
+    """
+    ordered = np.sort(values)
+    count = ordered.size
+    rank = math.floor((count + 1) * missed / 2.0 + 1e-9)
+    if rank >= 1:
+        return float(ordered[rank - 1]), float(ordered[count - rank])
+    needed = 2.0 / missed - 1.0
+    middle = float(np.median(ordered))
+    stretch = math.sqrt(math.log(needed + 1.0) / math.log(count + 1.0))
+    return (
+        middle - stretch * (middle - float(ordered[0])),
+        middle + stretch * (float(ordered[-1]) - middle),
+    )
+
+
+def build(residuals: Iterable[Residual], *, widened: bool = True) -> Accuracy:
+    """The factors that residuals give.
+
+    Parameters
+    ----------
+    residuals : iterable of Residual
+        Of cross-validation; a row may be in every fold.
+    widened : bool
+        Whether factors are widened until they cover groups that they were not made from.
+
+    Returns
+    -------
+    Accuracy
+        Scopes with fewer than twelve rows are left out. What was measured stands beside the factors.
+    """
+    known = tuple(residuals)
+    found = _once(known)
+    if not widened:
+        return found
+    scoped = by_scope(known)
+    return replace(
+        found,
+        spreads=tuple(
+            _stretched(each, widening(scoped[each.metric, each.prediction, each.scope], found))
+            for each in found.spreads
+        ),
+    )
+
+
+def by_scope(residuals: Iterable[Residual]) -> dict[Key, list[Residual]]:
+    """Residuals by the factors they count for."""
+    found: dict[Key, list[Residual]] = {}
+    for each in residuals:
+        found.setdefault(each.key, []).append(each)
+    return found
+
+
+def left_out(members: Sequence[Residual]) -> list[tuple[list[Residual], list[Residual]]]:
+    """Each group of residuals of one fold, and all others."""
+    groups = dict.fromkeys(each.group for each in members)
+    return [
+        ([e for e in members if e.group == group], [e for e in members if e.group != group])
+        for group in groups
+    ]
+
+
+def _once(residuals: Sequence[Residual]) -> Accuracy:
+    """Factors as they come, and the widths of groups."""
+    relatives = _relatives(residuals)
+    bare = Accuracy(relatives=relatives)
+    spreads = tuple(
+        _spread(key, members, bare)
+        for key, members in by_scope(residuals).items()
+        if len(members) >= LEAST_ROWS
+    )
+    return Accuracy(spreads=spreads, relatives=relatives, served=_served(residuals))
+
+
+def _served(residuals: Iterable[Residual]) -> tuple[Served, ...]:
+    """Every combination that was measured, with its rows."""
+    rows = {each.row: each.asked for each in residuals}
+    counts = Counter(
+        (asked.chip, asked.family, asked.engine, asked.model, asked.kind, asked.format)
+        for asked in rows.values()
+    )
+    names = ("chip", "family", "engine", "model", "kind", "format")
+    return tuple(
+        Served(**dict(zip(names, key, strict=True)), rows=count) for key, count in sorted(counts.items())
+    )
+
+
+def _spread(key: Key, members: Sequence[Residual], accuracy: Accuracy) -> Spread:
+    metric, prediction, scope = key
+    values = np.array([each.log_ratio for each in members])
+    middle = float(np.median(values))
+    low, high = quantile_ends((values - middle) / _widths(members, accuracy))
+    return Spread(
+        metric=metric,
+        prediction=prediction,
+        scope=scope,
+        low_factor=math.exp(middle + min(low, 0.0)),
+        middle_factor=math.exp(middle),
+        high_factor=math.exp(middle + max(high, 0.0)),
+        rows=len(members),
+        groups=len({each.group for each in members}),
+    )
+
+
+def _stretched(spread: Spread, factor: float) -> Spread:
+    return replace(
+        spread,
+        low_factor=spread.middle_factor * (spread.low_factor / spread.middle_factor) ** factor,
+        high_factor=spread.middle_factor * (spread.high_factor / spread.middle_factor) ** factor,
+    )
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+def _doubtful(scope: str) -> tuple[str, ...]:
+    """Facets of which nothing is known in a scope: there a width does not go below 1."""
+    known = {CHIP: ("family",), BORROWED: ("family",), ENGINE: ("engine",), MODEL: ("kind", "format")}
+    return known.get(scope, ())
+
+
+def _widths(members: Sequence[Residual], accuracy: Accuracy) -> FloatArray:
+    """Width of the group of every residual, as it will be applied."""
+    found = []
+    for each in members:
+        width = 1.0
+        for facet in FACETS:
+            own = accuracy.relative(kind_of_metric(each.metric), facet, getattr(each.asked, facet))
+            width *= max(own, 1.0) if facet in _doubtful(each.scope) else own
+        found.append(width)
+    return np.array(found)
+
+
+def kind_of_metric(metric: str) -> str:
+    """What the widths of groups are told by: "total", "tpot", "ttft", "e2e"."""
+    return metric.partition("_")[0]
+
+
+def _relatives(residuals: Sequence[Residual]) -> tuple[Relative, ...]:
+    """How much wider errors are by facet, each held at 1 by a prior; of simulated rows with all else seen."""
+    seen = [each for each in residuals if each.scope == SEEN and each.prediction == SIMULATED]
+    kinds = dict.fromkeys(kind_of_metric(each.metric) for each in seen)
+    return tuple(
+        relative
+        for kind in kinds
+        for relative in _of_kind(kind, [each for each in seen if kind_of_metric(each.metric) == kind])
+    )
+
+
+def _of_kind(kind: str, members: Sequence[Residual]) -> list[Relative]:
+    sizes = np.empty(len(members))
+    metrics = np.array([each.metric for each in members])
+    per_row = len(set(metrics))
+    for metric in set(metrics):
+        mask = metrics == metric
+        values = np.array([each.log_ratio for each in members])[mask]
+        off = np.abs(values - np.median(values))
+        sizes[mask] = np.minimum(off / max(float(np.quantile(off, 1.0 - MISSED)), 1e-9), _FARTHEST)
+    usual = float(np.sqrt((sizes**2).mean())) or 1.0
+    names = {facet: np.array([getattr(each.asked, facet) for each in members]) for facet in FACETS}
+    widths = {(facet, str(name)): 1.0 for facet in FACETS for name in np.unique(names[facet])}
+    for _ in range(20):
+        for facet, name in widths:
+            mask = names[facet] == name
+            others = np.ones(len(members))
+            for other in FACETS:
+                if other != facet:
+                    others *= np.array([widths[other, each] for each in names[other]])
+            rows = mask.sum() / per_row
+            square = float(((sizes[mask] / usual / others[mask]) ** 2).mean())
+            widths[facet, name] = math.sqrt((rows * square + _PRIOR_ROWS) / (rows + _PRIOR_ROWS))
+    return [
+        Relative(
+            metric=kind,
+            facet=facet,
+            name=name,
+            spread=width,
+            rows=len({each.row for each in members if getattr(each.asked, facet) == name}),
+        )
+        for (facet, name), width in widths.items()
+        if abs(math.log(width)) > _NOT_WORTH_SAYING
+    ]
+
+
+# --- groups that the factors were not made from --------------------------------------------------
+
+
+def _inside(members: Sequence[Residual], accuracy: Accuracy, factor: float = 1.0) -> list[bool]:
+    """Whether each residual lies in the interval of its metric and scope."""
+    out = []
+    widths = _widths(members, accuracy)
+    for each, width in zip(members, widths, strict=True):
+        spread = accuracy.spread(each.metric, each.prediction, each.scope)
+        if spread is None:
+            continue
+        middle = math.log(spread.middle_factor)
+        low = middle - factor * width * (middle - math.log(spread.low_factor))
+        high = middle + factor * width * (math.log(spread.high_factor) - middle)
+        out.append(min(low, 0.0) <= each.log_ratio <= max(high, 0.0))
+    return out
+
+
+def widening(members: Sequence[Residual], accuracy: Accuracy) -> float:
+    """Factor on the logarithms at which intervals cover nine of ten rows of groups they were not made from.
+
+    Parameters
+    ----------
+    members : sequence of Residual
+        Of one metric and scope.
+    accuracy : Accuracy
+        Whose widths of groups are used.
+    """
+    pairs = [(own, others) for own, others in left_out(members) if len(others) >= LEAST_ROWS]
+    if not pairs:
+        return 1.0
+    bare = Accuracy(relatives=accuracy.relatives)
+    made = [(own, replace(bare, spreads=(_spread(own[0].key, others, bare),))) for own, others in pairs]
+    for factor in _WIDENINGS:
+        inside = [hit for own, found in made for hit in _inside(own, found, factor)]
+        if np.mean(inside) >= 1.0 - MISSED:
+            return factor
+    return _WIDENINGS[-1]
+
+
+def column_intervals(
+    predicted: Mapping[str, float], asked: Sequence[Asked], accuracy: Accuracy, prediction: str = SIMULATED
+) -> dict[str, tuple[float, float]]:
+    """Intervals of the predicted metrics of a row, by column: the widest of its pools.
+
+    Parameters
+    ----------
+    predicted : mapping of str to float
+        By column.
+    asked : sequence of Asked
+        Of every pool.
+    accuracy : Accuracy
+        What is known of errors.
+    prediction : str
+        Kind of prediction.
+    """
+    out = {}
+    for column, value in predicted.items():
+        if column not in COLUMNS:
+            continue
+        found = [log_factors(each, COLUMNS[column], prediction, accuracy) for each in asked]
+        known = [each for each in found if each is not None]
+        if known and len(known) == len(found):
+            low, high = min(low for low, _ in known), max(high for _, high in known)
+            out[column] = (value * math.exp(min(low, 0.0)), value * math.exp(max(high, 0.0)))
+    return out
