@@ -167,11 +167,11 @@ def sample(subject: Subject, columns: Columns, section: str, **fields: IntArray)
 def dense_knots(model: ModelSpec, dense_tokens: int) -> IntArray:
     """Counts up to ``dense_tokens`` at which single-number sections are sampled; the rest is linear.
 
-    Every count when there are routed experts, whose waves end anywhere. Else every count up to 1024 and
-    the ends of tiles of 16 beyond: between them nothing bends, and whole tiles are a little faster.
+    Every count up to 16,384 when there are routed experts, whose waves end anywhere, else up to 1024, and the
+    ends of tiles of 16 beyond: between them little or nothing bends, and whole tiles are a little faster.
     """
     routed = any(isinstance(group.ffn, Moe) for group in model.layers)
-    fine = np.arange(dense_tokens + 1 if routed else min(dense_tokens, 1024) + 1)
+    fine = np.arange(min(dense_tokens, 16_384 if routed else 1024) + 1)
     ends = _both_ends(0, dense_tokens, 16)
     knots = np.unique(np.concatenate((fine, ends, ends - 1, [dense_tokens])))
     return knots[knots <= dense_tokens]

@@ -8,7 +8,7 @@ for a scalar and for a million batches. ``docs/model/estimate.md`` says how exac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,7 +22,7 @@ from tokenroof.perf import compile as compiler
 from tokenroof.perf.compile import STEP, Samples
 from tokenroof.perf.core import Machine
 from tokenroof.perf.features import RankFeatures, rank_features
-from tokenroof.perf.watch import watched
+from tokenroof.perf.parts import sampled_parts
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -321,48 +321,44 @@ def _compile(
     decode_tokens: int,
     hot_factor: float,
 ) -> StepTable:
-    observed, rows = watched(machine.value)
-    subject = compiler.Subject(
-        model=model,
-        precision=precision,
-        parallel=parallel,
-        machine=observed,
-        decode_tokens=decode_tokens,
-        hot_factor=hot_factor,
+    tuned = machine.value.tuned
+    found = sampled_parts(
+        compiler.Subject(
+            model=model,
+            precision=precision,
+            parallel=parallel,
+            machine=machine.value,
+            decode_tokens=decode_tokens,
+            hot_factor=hot_factor,
+        ),
+        dense_tokens,
     )
-    seqs, contexts = compiler.seqs_knots(), compiler.context_knots(model, decode_tokens)
-    decode = Samples(*compiler.decode_grid(subject, STEP, seqs, contexts))
-    new, past = compiler.new_knots(parallel.cp), compiler.past_knots(model)
-    prefill = Samples(*compiler.prefill_grid(subject, STEP, new, past))
-    lanes = tuple(_lane(subject, name, dense_tokens) for name in compiler.present_lanes(subject))
+    corrected = replace(found.subject.machine, tuned=tuned, step_overhead_s=machine.value.step_overhead_s)
+    decode, prefill = found.decode.samples(tuned), found.prefill.samples(tuned)
     table = StepTable(
-        subject=subject,
-        lanes=lanes,
-        seqs=seqs,
-        contexts=contexts,
+        subject=replace(found.subject, machine=corrected),
+        lanes=tuple(
+            Lane(
+                feature=lane.feature,
+                dense=lane.dense.samples(tuned),
+                tail=lane.tail,
+                tail_samples=lane.beyond.samples(tuned),
+            )
+            for lane in found.lanes
+        ),
+        seqs=found.seqs,
+        contexts=found.contexts,
         decode=decode,
-        decode_sum_s=running_sum(decode.time_s, contexts),
+        decode_sum_s=running_sum(decode.time_s, found.contexts),
         chunks=compiler.CHUNK_KNOTS,
-        new=new,
-        past=past,
+        new=found.new,
+        past=found.past,
         prefill=prefill,
-        efficiencies=tuple(rows.seen.items()),
+        efficiencies=found.efficiencies,
     )
     for array in (*decode, table.decode_sum_s, *prefill):
         array.flags.writeable = False
     return table
-
-
-_SEQUENCE_LANES = ("logits", "decode_seqs")
-_MOST_SEQUENCES = 2048  # no engine runs more at once on one rank; beyond, tiles are sampled
-
-
-def _lane(subject: compiler.Subject, name: str, dense_tokens: int) -> Lane:
-    if name in _SEQUENCE_LANES:
-        dense_tokens = min(dense_tokens, _MOST_SEQUENCES)
-    tail = compiler.tail_knots(dense_tokens)
-    dense, beyond = compiler.lane_arrays(subject, STEP, name, dense_tokens, tail)
-    return Lane(feature=name, dense=Samples(*dense), tail=tail, tail_samples=Samples(*beyond))
 
 
 def running_sum(rows: FloatArray, knots: IntArray) -> FloatArray:

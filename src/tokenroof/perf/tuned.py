@@ -20,7 +20,7 @@ from tokenroof.graph.core import (
     Op,
     RecurrentMix,
 )
-from tokenroof.perf.core import Machine, OpTime
+from tokenroof.perf.core import Machine, OpTime, Tuned
 
 CLASSES: dict[type[Op], str] = {
     Gemm: "gemm",
@@ -37,6 +37,8 @@ CLASSES: dict[type[Op], str] = {
 """Class of an operator by its type."""
 
 FACTORS = tuple(dict.fromkeys(CLASSES.values()))
+
+PROMPT_ATTENTION = (AttentionPrefill, MlaPrefill)
 
 
 def tuned_time(timed: OpTime, machine: Machine) -> OpTime:
@@ -57,21 +59,38 @@ def tuned_time(timed: OpTime, machine: Machine) -> OpTime:
     """
     name = CLASSES[type(timed.op)]
     factor = machine.tuned.factors.get(name, 1.0)
-    launch = machine.tuned.launch if name != "collective" else 1.0
-    extra = machine.tuned.prompt_layer_s if isinstance(timed.op, AttentionPrefill | MlaPrefill) else 0.0
-    if _is(factor, 1.0) and _is(launch, 1.0) and _is(extra, 0.0):
+    extra = machine.tuned.prompt_layer_s if isinstance(timed.op, PROMPT_ATTENTION) else 0.0
+    if _is(factor, 1.0) and _is(launch_factor(name, machine.tuned), 1.0) and _is(extra, 0.0):
         return timed
-    added = extra * timed.op.count * np.asarray(np.asarray(timed.time_s) > 0.0, dtype=np.float64)
-    more: Num = float(added) if np.ndim(added) == 0 else added
-    saved_s = (1.0 - launch) * timed.latency_s
+    more: Num = extra * prompt_layers(timed)
+    latency_s = corrected_s(name, timed.latency_s, timed.latency_s, machine.tuned)
     return replace(
         timed,
-        time_s=(timed.time_s - saved_s) * factor + more,
+        time_s=corrected_s(name, timed.time_s, timed.latency_s, machine.tuned) + more,
         compute_s=timed.compute_s * factor,
         memory_s={name: took * factor for name, took in timed.memory_s.items()},
         network_s={name: took * factor for name, took in timed.network_s.items()},
-        latency_s=(timed.latency_s - saved_s) * factor + more,
+        latency_s=latency_s + more,
     )
+
+
+def corrected_s(name: str, time_s: Num, latency_s: Num, tuned: Tuned) -> Num:
+    """Time of operators of one class, ``latency_s`` of it launch floors and the like, corrected. [s]"""
+    saved_s = (1.0 - launch_factor(name, tuned)) * latency_s
+    return (time_s - saved_s) * tuned.factors.get(name, 1.0)
+
+
+def launch_factor(name: str, tuned: Tuned) -> Num:
+    """What remains of the launch floors of a class; messages have none."""
+    return tuned.launch if name != "collective" else 1.0
+
+
+def prompt_layers(timed: OpTime) -> Num:
+    """Layers in which an operator works on new tokens; 0 for others than attention."""
+    if not isinstance(timed.op, PROMPT_ATTENTION):
+        return 0.0
+    some = timed.op.count * np.asarray(np.asarray(timed.time_s) > 0.0, dtype=np.float64)
+    return float(some) if np.ndim(some) == 0 else some
 
 
 def _is(value: Num, plain: float) -> bool:
