@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tokenroof.calibrate.validation.benches import trtllm_bench
+from tokenroof.calibrate.validation.capacity import limits_of
 from tokenroof.calibrate.validation.core import Case, Row, UnmappedError
 from tokenroof.calibrate.validation.drafts import drafting_of
 from tokenroof.calibrate.validation.engines import engine_of, settings_of
+from tokenroof.calibrate.validation.fields import flag, number
 from tokenroof.calibrate.validation.formats import precision_of
-from tokenroof.calibrate.validation.layouts import layout_of
+from tokenroof.calibrate.validation.layouts import chips_of_board, layout_of
 from tokenroof.calibrate.validation.loads import lengths_of, load_of, send
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip
@@ -45,25 +48,40 @@ def case_of(row: Row, catalog: Catalog) -> Case:
         notes.append("fp8 weights: the column names the checkpoint, the notes the run")
     precision, said = precision_of(model, weights, row.text("kv_precision"), chip)
     notes += said
-    layout = layout_of(row, chip, engine, model, precision, catalog)
-    notes += layout.notes
-    load = load_of(_with_load(row))
-    prefill_only = row.text("scenario").startswith("prefill only")
-    told = _with_load(replace(row, texts={**row.texts, "osl_mean": "1", "osl": "1"}) if prefill_only else row)
+    if _tuned(row) and precision.weights != "bf16" and "fp8" in chip.peak_flop_per_s:
+        precision = replace(precision, kv="fp8")
+        notes.append("cache in fp8: entries of a benchmark with narrow weights quantise it too")
+    told = _told(row)
+    if "prefill only" in row.text("scenario") and flag(row, "disagg"):
+        engine = replace(
+            engine, exposed_collective_fraction=replace(engine.exposed_collective_fraction, value=0.0)
+        )
+        notes.append("collectives behind the other of two micro-batches")
+    load = load_of(told)
     isl, osl = lengths_of(told)
+    limits = limits_of(row, model.name) if load.highest else None
+    tpot_s = limits.tpot_s if limits is not None else None
+    layout = layout_of(told, chip, engine, model, precision, catalog, tpot_s=tpot_s)
+    notes += layout.notes
     pools = layout.pools
-    if load.offline:
-        # Replicas of an offline queue do not meet: one of them, with its share of the queue.
+    if load.offline or load.highest:
+        # Replicas of an offline queue do not meet: one of them, with its share of the queue; a Poisson
+        # stream that is dealt out evenly is one again.
         pools = tuple(replace(pool, replicas=1) for pool in pools) if len(pools) == 1 else pools
     deployment = Deployment(model=model, precision=precision, pools=pools)
-    fits = _fits(deployment, isl, osl)
-    sent = send(told, load, fits=fits)
+    beams = _beams(row, model)
+    fits = _fits(deployment, isl, osl * beams)
+    if beams > 1:
+        notes.append(f"beam search: {beams} answers to each prompt")
+    sent = send(told, load, fits=fits, context_tokens=model.max_context_tokens, beams=beams)
     notes += sent.notes
     drafting, told_drafting = drafting_of(row.text("spec_decoding"), model)
     notes += told_drafting
+    benched = trtllm_bench(pools[0], model, precision, isl, osl) if _benched(row) else None
     options = tuple(
         PoolOptions(
-            settings=settings_of(row, pool.engine, concurrency=load.concurrency, limited=len(pools) == 1),
+            settings=benched
+            or settings_of(told, pool.engine, concurrency=load.concurrency, limited=len(pools) == 1),
             drafting=drafting if pool.role is not Role.PREFILL else None,
         )
         for pool in pools
@@ -74,7 +92,10 @@ def case_of(row: Row, catalog: Catalog) -> Case:
         serving=Serving(pools=options),
         requests=sent.requests,
         warm_up=sent.warm_up,
-        counts_chips=sum(pool.parallel.chips * pool.replicas for pool in pools),
+        beams=beams,
+        limits=limits,
+        counts_chips=sum(pool.parallel.chips * pool.replicas for pool in pools) / chips_of_board(row, chip),
+        steady=load.offline and not row.text("n_requests"),
         notes=tuple(notes),
     )
 
@@ -86,12 +107,32 @@ def _named(row: Row, catalog: Catalog) -> tuple[Chip, ModelSpec]:
     return catalog.chip(row.text("hardware")), catalog.model(row.text("model"))
 
 
-def _with_load(row: Row) -> Row:
-    """Tables of published bests say how they were loaded in their own words."""
-    low = row.text("load").lower()
-    if low.startswith(("saturated prefill", "profile", "large static batch", "open:poisson at max")):
-        return replace(row, texts={**row.texts, "load": "offline:max"})
-    return row
+def _beams(row: Row, model: ModelSpec) -> int:
+    """MLPerf's GPT-J searches with four beams (mlcommons/inference, ``language/gpt-j``: ``num_beams``)."""
+    return 4 if row.text("source").startswith("MLPerf") and model.name == "gpt-j-6b" else 1
+
+
+def _benched(row: Row) -> bool:
+    """Whether the client of the run chose the limits of the server."""
+    limits = row.text("max_num_seqs") or row.text("max_batched_tokens")
+    return "trtllm-bench" in row.text("notes") and not limits
+
+
+def _tuned(row: Row) -> bool:
+    """Whether a row is an entry of a benchmark that does not say its cache's format."""
+    return row.text("source").startswith("MLPerf") and not row.text("kv_precision")
+
+
+def _told(row: Row) -> Row:
+    """The row with what the words of published tables mean: their loads, and answers of one token."""
+    texts = dict(row.texts)
+    if row.text("load").lower().startswith(("saturated prefill", "profile", "large static batch")):
+        texts["load"] = "offline:max"
+    if row.text("scenario").startswith("prefill only"):
+        # The token that ends a prompt's step is part of the context.
+        isl = number(row, "isl_mean") or number(row, "isl")
+        texts |= {"osl_mean": "1", "osl": "1"} | ({"isl_mean": f"{isl - 1.0:g}"} if isl else {})
+    return replace(row, texts=texts)
 
 
 def _fits(deployment: Deployment, isl: float, osl: float) -> int:

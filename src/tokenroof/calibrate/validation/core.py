@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tokenroof.deploy.core import Deployment, Estimate
 from tokenroof.deploy.simulated.question import Serving
 from tokenroof.errors import InputError
-from tokenroof.workload.core import Requests
+from tokenroof.workload.core import Requests, Slo
 
 METRICS: Mapping[str, str] = {
     "total_tput_per_gpu": "prompt and answer tokens per second, over all chips of the row",
@@ -67,8 +67,14 @@ class Case:
         What the client sends, in its way.
     warm_up : int
         The first so many requests are sent but not counted.
-    counts_chips : int
-        Chips that throughput is divided by.
+    counts_chips : float
+        Chips that throughput is divided by; half of them where a row counts boards of two.
+    steady : bool
+        The queue is longer than what is sent of it: throughput is counted while the deployment is full.
+    beams : int
+        Answers to each prompt of which one is kept: so many times too long are those that are sent.
+    limits : Slo or None
+        The row is the highest rate that meets them at the 99th percentile; None: it is served as sent.
     notes : tuple of str
         What the row does not say and was assumed.
     """
@@ -78,7 +84,10 @@ class Case:
     serving: Serving
     requests: Requests = field(repr=False)
     warm_up: int = 0
-    counts_chips: int
+    counts_chips: float
+    steady: bool = False
+    beams: int = 1
+    limits: Slo | None = None
     notes: tuple[str, ...] = ()
 
 

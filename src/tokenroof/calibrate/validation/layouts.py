@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tokenroof.calibrate.validation.core import Row, UnmappedError
-from tokenroof.calibrate.validation.fields import flag, number, whole
+from tokenroof.calibrate.validation.fields import flag, whole
+from tokenroof.calibrate.validation.loads import lengths_of
+from tokenroof.calibrate.validation.shardings import Board, best_sharding
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Engine
 from tokenroof.catalog.model import ModelSpec, Moe, Precision
-from tokenroof.deploy.core import Deployment, Pool, Role
-from tokenroof.deploy.estimate import estimate
+from tokenroof.deploy.core import Pool, Role
 from tokenroof.graph.core import Parallel
 from tokenroof.graph.sharding import sharding_problem
 from tokenroof.workload.core import RequestShape
-
-_SIZES = (1, 2, 4, 8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +26,14 @@ class Layout:
 
 
 def layout_of(
-    row: Row, chip: Chip, engine: Engine, model: ModelSpec, precision: Precision, catalog: Catalog
+    row: Row,
+    chip: Chip,
+    engine: Engine,
+    model: ModelSpec,
+    precision: Precision,
+    catalog: Catalog,
+    *,
+    tpot_s: float | None = None,
 ) -> Layout:
     """The pools of a row.
 
@@ -41,6 +46,8 @@ def layout_of(
         is chosen that serves most per chip in closed form, as its submitter would have.
     catalog : Catalog
         For that choice.
+    tpot_s : float or None
+        A limit that it keeps. [s]
 
     Raises
     ------
@@ -54,7 +61,17 @@ def layout_of(
         return _apart(row, chip, engine, model, precision, chips)
     tp = whole(row, "tp")
     if tp is None:
-        return _chosen(row, chip, engine, model, precision, catalog, chips)
+        isl, osl = lengths_of(row)
+        shape = RequestShape(isl_tokens=round(isl), osl_tokens=round(osl))
+        pool, said = best_sharding(
+            Board(chip=chip, engine=engine, chips=chips * chips_of_board(row, chip)),
+            model,
+            precision,
+            shape,
+            catalog=catalog,
+            tpot_s=tpot_s,
+        )
+        return Layout(pools=(pool,), notes=(said,))
     notes: tuple[str, ...] = ()
     pp = whole(row, "pp") or 1
     if tp * pp > chips and tp * pp == 2 * chips and chip.vendor == "Google":
@@ -67,6 +84,14 @@ def layout_of(
         raise UnmappedError(f"tp={tp} x pp={pp} does not divide the {chips} chips of the row.")
     pool = Pool(chip=chip, engine=engine, parallel=parallel, replicas=chips // parallel.chips)
     return Layout(pools=(pool,), notes=notes)
+
+
+def chips_of_board(row: Row, chip: Chip) -> int:
+    """Chips on each board that a row counts.
+
+    MLPerf's Arc Pro B60 are boards of two chips with 48 GB (Intel, "Arc Pro B60 Dual", v5.1 submissions).
+    """
+    return 2 if row.text("source").startswith("MLPerf") and chip.name == "arc-b60" else 1
 
 
 def _ep(row: Row, column: str, tp: int) -> int | None:
@@ -138,48 +163,3 @@ def _apart(
         pools = [Pool(chip=chip, engine=engine, parallel=pools[0].parallel, replicas=pools[0].replicas)]
         notes.append("prefill alone: every request ends with its first token")
     return Layout(pools=tuple(pools), notes=tuple(notes))
-
-
-def _chosen(
-    row: Row, chip: Chip, engine: Engine, model: ModelSpec, precision: Precision, catalog: Catalog, chips: int
-) -> Layout:
-    isl, osl = number(row, "isl_mean") or number(row, "isl"), number(row, "osl_mean") or number(row, "osl")
-    if isl is None:
-        raise UnmappedError("neither tp nor lengths are said, so no sharding can be chosen.")
-    shape = RequestShape(isl_tokens=round(isl), osl_tokens=round(osl or 1))
-    best: tuple[float, Pool] | None = None
-    for parallel in _candidates(model, chips):
-        pool = Pool(chip=chip, engine=engine, parallel=parallel)
-        found = rate_per_chip(pool, model, precision, shape, catalog)
-        if found is not None and (best is None or found > 1.02 * best[0]):
-            best = found, pool
-    if best is None:
-        raise UnmappedError(f"{model.name} in this format fits no sharding over {chips} x {chip.name}.")
-    pool = best[1]
-    replicas = chips // pool.parallel.chips
-    whole_pool = Pool(chip=chip, engine=engine, parallel=pool.parallel, replicas=replicas)
-    spelled = ", ".join(f"{name}={getattr(pool.parallel, name)}" for name in ("tp", "dp", "ep"))
-    return Layout(pools=(whole_pool,), notes=(f"sharding not said, {spelled} serves most per chip",))
-
-
-def _candidates(model: ModelSpec, chips: int) -> Iterator[Parallel]:
-    experts = any(isinstance(group.ffn, Moe) for group in model.layers)
-    sizes: Sequence[int] = [size for size in (*_SIZES, 16, 32, 64) if chips % size == 0]
-    for size in sizes:
-        yield Parallel(tp=size)
-        if experts and size > 1:
-            yield Parallel(tp=1, dp=size, ep=size)
-
-
-def rate_per_chip(
-    pool: Pool, model: ModelSpec, precision: Precision, shape: RequestShape, catalog: Catalog
-) -> float | None:
-    """Requests per second and chip at the largest batch, in closed form; None where it does not fit."""
-    deployment = Deployment(model=model, precision=precision, pools=(pool,))
-    first = estimate(deployment, shape, catalog=catalog, batch=1)
-    if not first.feasible or first.capacity is None:
-        return None
-    ranks = pool.parallel.dp
-    batch = max(1, min(first.capacity.max_batch, pool.engine.max_num_seqs * ranks))
-    found = estimate(deployment, shape, catalog=catalog, batch=batch)
-    return found.metrics["requests_per_s"].value / pool.parallel.chips if found.feasible else None

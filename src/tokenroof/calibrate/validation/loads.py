@@ -20,11 +20,15 @@ MOST_REQUESTS = 30000
 _OFFLINE_WAVES = 4
 """A queue of unknown length is simulated as so many times the batch that fits."""
 
+_HIGHEST_WAVES, MOST_PROBED = 4, 10000
+"""A search for the highest rate sends so many times the batch that fits, and at most so many requests."""
+
 _CLOSED = re.compile(r"closed:\s*conc\s*=\s*(\d+)\b", re.I)
 _OPEN = re.compile(r"open:\s*(?:rps|rate)\s*=\s*([\d./]+)", re.I)
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*s\b")
 _UNIFORM = re.compile(r"uniform[^\[]*\[\s*([\d.]+)\s*\*\s*l\s*,\s*(?:([\d.]+)\s*\*\s*)?l\s*\]", re.I)
 _SHARED = re.compile(r"(\d+) system prompts x (\d+) users", re.I)
+_LONGEST = re.compile(r"max out (\d+)(k?)\b")
 _SYSTEM = re.compile(r"system (\d+)", re.I)
 
 
@@ -40,12 +44,15 @@ class Load:
         Of an open loop: Poisson at each rate in turn, for so long each. [1/s], [s]
     offline : bool
         Everything is there at the start.
+    highest : bool
+        Poisson at the highest rate that meets the limits of the row.
     """
 
     concurrency: int | None = None
     rates_per_s: tuple[float, ...] = ()
     stage_s: float = 600.0
     offline: bool = False
+    highest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +89,12 @@ def load_of(row: Row) -> Load:
         return Load(rates_per_s=rates, stage_s=float(seconds[1]) if seconds else 600.0)
     if low.startswith(("offline", "max")):
         return Load(offline=True)
+    if low.startswith("open:poisson at max"):
+        return Load(highest=True)
+    if "production" in low:
+        raise UnmappedError(
+            f"load {said[:60]!r}: an average over real traffic whose lengths and rate are not said."
+        )
     known = "closed:conc=N, open:rps=R (stages R1/R2), offline:max"
     raise UnmappedError(f"load {said[:60]!r} is not known. Known: {known}.")
 
@@ -103,7 +116,7 @@ def lengths_of(row: Row) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def send(row: Row, load: Load, *, fits: int) -> Sent:
+def send(row: Row, load: Load, *, fits: int, context_tokens: int, beams: int = 1) -> Sent:
     """The requests of a row, drawn with a seed of its own.
 
     Parameters
@@ -114,6 +127,11 @@ def send(row: Row, load: Load, *, fits: int) -> Sent:
         As :func:`load_of`.
     fits : int
         Sequences of mean length that the deployment holds at once: how long a queue of unknown length is.
+    context_tokens : int
+        Longest prompt and answer together that the model takes: lengths that are drawn stay below.
+    beams : int
+        Answers to each prompt that are searched beside each other, of which one is kept. They are sent as
+        one answer that is as long as all of them: it reads and holds about as much cache.
 
     Raises
     ------
@@ -142,7 +160,9 @@ def send(row: Row, load: Load, *, fits: int) -> Sent:
             warm_up = 2 * load.concurrency
             count += warm_up
         arrival_s = np.zeros(count)
-    isl_tokens, osl_tokens, note = _lengths(rng, row, count, isl, osl)
+    if load.highest:
+        arrival_s = np.cumsum(rng.exponential(1.0, count))
+    isl_tokens, osl_tokens, note = _lengths(rng, row, count, (isl, osl * beams), context_tokens, beams)
     notes += note
     requests = Requests(
         arrival_s=arrival_s,
@@ -162,6 +182,8 @@ def send(row: Row, load: Load, *, fits: int) -> Sent:
 def _count(load: Load, fits: int) -> int:
     if load.concurrency is not None:
         return 10 * load.concurrency
+    if load.highest:
+        return min(max(_HIGHEST_WAVES * fits, 1500), MOST_PROBED)
     return max(_OFFLINE_WAVES * fits, 64)
 
 
@@ -174,9 +196,14 @@ def _stages(rng: np.random.Generator, load: Load) -> FloatArray:
 
 
 def _lengths(
-    rng: np.random.Generator, row: Row, count: int, isl: float, osl: float
+    rng: np.random.Generator,
+    row: Row,
+    count: int,
+    means: tuple[float, float],
+    context_tokens: int,
+    beams: int,
 ) -> tuple[IntArray, IntArray, tuple[str, ...]]:
-    said = row.text("length_distribution").lower()
+    (isl, osl), said = means, row.text("length_distribution").lower()
     if found := _UNIFORM.search(said):
         low, high = float(found[1]), float(found[2] or 1.0)
         return _uniform(rng, count, isl, low, high), _uniform(rng, count, osl, low, high), ()
@@ -186,7 +213,19 @@ def _lengths(
         return _same(count, isl), _same(count, osl), note
     # Data sets of which only the means are known: lengths of chat data are close to lognormal.
     spread = "lengths drawn lognormal around the means"
-    return _lognormal(rng, count, isl), _lognormal(rng, count, osl), (spread,)
+    answers = _lognormal(rng, count, osl, _longest_answer(said, beams) or 16.0 * osl)
+    room = float(context_tokens - int(answers.max()))
+    if room < isl:
+        raise UnmappedError(
+            f"prompts of {isl:g} tokens and answers of up to {answers.max()} are longer than the context."
+        )
+    return _lognormal(rng, count, isl, min(16.0 * isl, room)), answers, (spread,)
+
+
+def _longest_answer(said: str, beams: int) -> float | None:
+    """Where a data set's answers are cut, as its row says ("max out 20k"). [tokens]"""
+    found = _LONGEST.search(said)
+    return beams * float(found[1]) * (1000.0 if found[2] else 1.0) if found else None
 
 
 def _same(count: int, mean: float) -> IntArray:
@@ -205,10 +244,17 @@ _SIGMA = 0.8
 """Of the logarithm of lengths; chat data sets lie at 0.7 to 1.2 (Azure 2023 and ShareGPT, workload/data)."""
 
 
-def _lognormal(rng: np.random.Generator, count: int, mean: float) -> IntArray:
-    drawn = rng.lognormal(math.log(mean) - _SIGMA**2 / 2.0, _SIGMA, count)
-    drawn *= mean / drawn.mean()
-    return np.clip(np.rint(drawn), 1, 16 * mean).astype(np.int64)
+_ROUNDS = 20
+"""After so many the mean of lengths that are cut is theirs within a thousandth."""
+
+
+def _lognormal(rng: np.random.Generator, count: int, mean: float, longest: float) -> IntArray:
+    """Lengths with this mean after they are cut at the longest."""
+    drawn = rng.lognormal(-(_SIGMA**2) / 2.0, _SIGMA, count) * mean
+    for _ in range(_ROUNDS):
+        cut = np.minimum(drawn, longest)
+        drawn *= mean / cut.mean()
+    return np.clip(np.rint(drawn), 1, math.floor(longest)).astype(np.int64)
 
 
 def _prefixes(row: Row, isl_tokens: IntArray) -> Prefixes | None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from tokenroof.calibrate.validation.capacity import at_highest_rate, full_rate_per_s
 from tokenroof.calibrate.validation.case import case_of
 from tokenroof.calibrate.validation.core import Case, Outcome, Row
 from tokenroof.calibrate.validation.fields import measured
+from tokenroof.calibrate.validation.intervals import asked_of_case, column_intervals
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Estimate
 from tokenroof.deploy.simulated.simulate import simulate
@@ -38,7 +40,12 @@ def predict_row(row: Row, catalog: Catalog) -> Outcome:
             row=row, measured=seen, predicted={}, reason=estimate.infeasible.reason, notes=case.notes
         )
     return Outcome(
-        row=row, measured=seen, predicted=found, notes=case.notes, estimate=replace(estimate, run=None)
+        row=row,
+        measured=seen,
+        predicted=found,
+        notes=case.notes,
+        intervals=column_intervals(found, asked_of_case(case, estimate), catalog.accuracy),
+        estimate=replace(estimate, run=None),
     )
 
 
@@ -50,6 +57,8 @@ def predict_case(case: Case, catalog: Catalog) -> tuple[dict[str, float], Estima
     InputError
         Requests did not complete.
     """
+    if case.limits is not None:
+        return at_highest_rate(case, case.limits, catalog)
     estimate = simulate(
         case.deployment, case.requests, catalog=catalog, serving=case.serving, label=case.row.id
     )
@@ -73,19 +82,29 @@ def reported(case: Case, log: RequestLog) -> dict[str, float]:
         raise InputError(f"{int((keep & np.isnan(log.finish_s)).sum())} requests did not complete.")
     begin_s = float(log.arrival_s[keep].min()) if not case.warm_up else float(log.arrival_s[done].min())
     span_s = float(log.finish_s[done].max()) - begin_s
+    counted = span_s * case.counts_chips
     isl, osl = log.isl_tokens[done], log.osl_tokens[done]
     ttft_s, e2e_s = (log.first_s - log.arrival_s)[done], (log.finish_s - log.arrival_s)[done]
     found = {
-        "total_tput_per_gpu": float((isl + osl).sum()) / span_s / case.counts_chips,
-        "output_tput_per_gpu": float(osl.sum()) / span_s / case.counts_chips,
-        "input_tput_per_gpu": float(isl.sum()) / span_s / case.counts_chips,
+        "total_tput_per_gpu": float((isl + osl / case.beams).sum()) / counted,
+        "output_tput_per_gpu": float(osl.sum()) / (counted * case.beams),
+        "input_tput_per_gpu": float(isl.sum()) / counted,
         "median_ttft_s": float(np.median(ttft_s)),
         "mean_ttft_s": float(ttft_s.mean()),
         "p99_ttft_s": float(np.percentile(ttft_s, 99)),
         "mean_e2e_s": float(e2e_s.mean()),
+        "median_e2e_s": float(np.median(e2e_s)),
+        "p99_e2e_s": float(np.percentile(e2e_s, 99)),
     }
+    if case.steady:
+        scale = full_rate_per_s(log.finish_s[done]) * span_s / done.sum()
+        found = {name: value * (scale if "tput" in name else 1.0) for name, value in found.items()}
     several = osl > 1
     if several.any():
         tpot_s = (e2e_s - ttft_s)[several] / (osl[several] - 1)
-        found |= {"mean_tpot_s": float(tpot_s.mean()), "median_tpot_s": float(np.median(tpot_s))}
+        found |= {
+            "mean_tpot_s": float(tpot_s.mean()),
+            "median_tpot_s": float(np.median(tpot_s)),
+            "p99_tpot_s": float(np.percentile(tpot_s, 99)),
+        }
     return found
