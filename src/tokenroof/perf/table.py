@@ -30,6 +30,10 @@ Index = npt.NDArray[np.intp]
 Values = tuple[FloatArray, FloatArray, FloatArray]
 
 
+MOST_DENSE_TOKENS = 1 << 16
+"""Tables of larger budgets are coarse beyond: a step that large is bound by arithmetic, which is linear."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lane:
     """The operators that depend on one number of the batch.
@@ -298,7 +302,8 @@ def compile_table(
     model, precision, parallel, machine : ModelSpec, Precision, Parallel, Machine
         The subject; the machine's fields must be plain numbers.
     dense_tokens : int
-        Largest number of tokens of a step (the engine's budget); up to there nothing is coarse.
+        Largest number of tokens of a step (the engine's budget); up to there, or to
+        :data:`MOST_DENSE_TOKENS`, nothing is coarse.
     decode_tokens : int
         Query tokens per decoding sequence (k + 1 with k draft tokens).
     hot_factor : float
@@ -308,7 +313,8 @@ def compile_table(
     -------
     StepTable
     """
-    return _compile(model, precision, parallel, _Same(machine), dense_tokens, decode_tokens, hot_factor)
+    dense = min(dense_tokens, MOST_DENSE_TOKENS)
+    return _compile(model, precision, parallel, _Same(machine), dense, decode_tokens, hot_factor)
 
 
 @lru_cache(maxsize=128)
