@@ -30,6 +30,7 @@ ALLOWED = {
 # report computes nothing: of the rooms below it may use the nouns alone.
 REPORT_MODULES = {
     "tokenroof.catalog.core",
+    "tokenroof.catalog.tuning",
     "tokenroof.catalog.dtypes",
     "tokenroof.catalog.model",
     "tokenroof.graph.core",
@@ -37,6 +38,7 @@ REPORT_MODULES = {
     "tokenroof.serve.core",
     "tokenroof.serve.results",
     "tokenroof.deploy.core",
+    "tokenroof.calibrate.fitting.core",
     "tokenroof.calibrate.validation.core",
     "tokenroof.calibrate.validation.results",
     "tokenroof.errors",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokenroof.api.answer import Answer
+    from tokenroof.api.calibration import Calibration, calibrate
     from tokenroof.api.calls import batch_sweep, estimate, explain
     from tokenroof.api.capacity import Rates, capacity
     from tokenroof.api.lookup import import_model, load_catalog
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Answer": "tokenroof.api.answer",
+    "Calibration": "tokenroof.api.calibration",
     "CatalogError": "tokenroof.errors",
     "InputError": "tokenroof.errors",
     "TokenroofError": "tokenroof.errors",
@@ -32,6 +34,7 @@ _HOMES = {
     "ValidationReport": "tokenroof.api.validation",
     "Rates": "tokenroof.api.capacity",
     "batch_sweep": "tokenroof.api.calls",
+    "calibrate": "tokenroof.api.calibration",
     "capacity": "tokenroof.api.capacity",
     "estimate": "tokenroof.api.calls",
     "explain": "tokenroof.api.calls",
@@ -43,6 +46,7 @@ _HOMES = {
 
 __all__ = [
     "Answer",
+    "Calibration",
     "CatalogError",
     "InputError",
     "Rates",
@@ -50,6 +54,7 @@ __all__ = [
     "UnknownNameError",
     "ValidationReport",
     "batch_sweep",
+    "calibrate",
     "capacity",
     "estimate",
     "explain",

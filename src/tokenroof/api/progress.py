@@ -111,6 +111,35 @@ def counting(label: str, *, total: int, enabled: bool) -> Iterator[Callable[[int
         yield lambda more: bar.advance(task, more)
 
 
+@contextmanager
+def telling(
+    label: str, *, enabled: bool
+) -> Iterator[tuple[Callable[[str], None], Callable[[int, int], None] | None]]:
+    """Two callbacks: sentences, each a line of standard error, and (done, total) rows of the last one.
+
+    Parameters
+    ----------
+    label : str
+        What is done.
+    enabled : bool
+        Whether to; rows are counted only where standard error is a terminal.
+    """
+    if not enabled:
+        yield lambda _: None, None
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    if not sys.stderr.isatty():
+        yield lambda said: console.print(f"{label}: {said}", markup=False), None
+        return
+    with console.status(label) as status:
+        yield (
+            lambda said: console.print(f"{label}: {said}", markup=False),
+            lambda done, total: status.update(f"{label}: {done:,} of {total:,} rows"),
+        )
+
+
 def simulated_text(seconds: float) -> str:
     """A simulated time in short."""
     if seconds < 120.0:

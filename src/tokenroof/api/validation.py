@@ -243,7 +243,7 @@ def validate(
     if worst < 0:
         raise InputError(f"worst must be at least 0, got {worst}.")
     told = {name: str(value) for name, value in (given or {}).items()}
-    rows = _rows(data, told)
+    rows = read_data(data, told)
     files.check_columns(columns, rows, option="by")
     if where:
         rows = files.only(rows, {name: _several(values) for name, values in where.items()})
@@ -264,7 +264,14 @@ def _several(values: str | Sequence[str]) -> Sequence[str]:
     return (values,) if isinstance(values, str) else tuple(values)
 
 
-def _rows(data: DataLike | None, given: Mapping[str, str]) -> tuple[files.Read, ...]:
+def read_data(data: DataLike | None, given: Mapping[str, str]) -> tuple[files.Read, ...]:
+    """The rows of what a caller gives; None is the measured servings of the repository.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read, or there are no rows.
+    """
     if data is None:
         return files.read_rows(files.shipped_files(), given)
     if isinstance(data, str | os.PathLike):

@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 import tokenroof
+import tokenroof.cli.calibrating as calibrating
 import tokenroof.cli.catalog as catalog
 import tokenroof.cli.estimating as estimating
 import tokenroof.cli.models as models
@@ -45,6 +46,7 @@ app.command("explain", context_settings=_TEACHES_CHIPS)(estimating.explain)
 app.command("simulate", context_settings=_TEACHES_CHIPS)(simulating.simulate)
 app.command("capacity", context_settings=_TEACHES_CHIPS)(simulating.capacity)
 app.command("validate")(validating.validate)
+app.command("calibrate")(calibrating.calibrate)
 for _group in catalog.GROUPS:
     app.add_typer(_group)
 app.add_typer(models.group)

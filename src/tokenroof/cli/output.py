@@ -59,3 +59,22 @@ def check_apart(outputs: Mapping[str, Path | None]) -> None:
         if where in taken:
             raise InputError(f"{taken[where]} and {option} both write {str(path)!r}. Give two files.")
         taken[where] = option
+
+
+def pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """Columns and their values, of an option that is repeated.
+
+    Raises
+    ------
+    InputError
+        A text is no COLUMN=VALUE, or a column is given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"{option} takes COLUMN=VALUE, got {text!r}.")
+        if name.strip() in found:
+            raise InputError(f"{option} gives {name.strip()} twice. Leave one out.")
+        found[name.strip()] = value.strip()
+    return found

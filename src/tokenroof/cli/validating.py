@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import tokenroof.cli.options as o
-from tokenroof.cli.output import check_apart, console, notes
-from tokenroof.errors import InputError
+from tokenroof.cli.output import check_apart, console, notes, pairs
 
 NOTHING_PREDICTED = 3
 _WHICH, _OUT, _RUN = "Rows", "Output", "Run"
@@ -90,8 +88,8 @@ def validate(
     report = ask(
         data or None,
         by=by,
-        given=_pairs("--set", sets),
-        where={name: value.split(",") for name, value in _pairs("--where", where).items()},
+        given=pairs("--set", sets),
+        where={name: value.split(",") for name, value in pairs("--where", where).items()},
         catalog=catalogs or (),
         worst=worst,
         workers=workers,
@@ -108,18 +106,6 @@ def validate(
             _wrote(path)
     if not report.feasible:
         raise typer.Exit(code=NOTHING_PREDICTED)
-
-
-def _pairs(option: str, texts: Sequence[str] | None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise InputError(f"{option} takes COLUMN=VALUE, got {text!r}.")
-        if name.strip() in found:
-            raise InputError(f"{option} gives {name.strip()} twice. Leave one out.")
-        found[name.strip()] = value.strip()
-    return found
 
 
 def _wrote(path: Path) -> None:

@@ -139,7 +139,7 @@ def _apart(
     context = multiprocessing.get_context("spawn")  # a fork would copy threads of the caller half
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(catalog,))
     try:
-        with _nothing_to_import():
+        with nothing_to_import():
             waiting: set[Future[list[tuple[int, Outcome]]]] = {pool.submit(_predict, c) for c in chunks}
         while waiting:
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
@@ -159,7 +159,7 @@ def _apart(
 
 
 @contextmanager
-def _nothing_to_import() -> Iterator[None]:
+def nothing_to_import() -> Iterator[None]:
     """Processes that start now do not import the caller's script, which may not be made for that.
 
     A script without ``if __name__ == "__main__"`` would run again in each of them.

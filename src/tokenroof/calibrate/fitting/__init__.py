@@ -1,0 +1,1 @@
+"""Parameters of ``catalog.tuning`` from measured servings."""
