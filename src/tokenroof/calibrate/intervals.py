@@ -27,7 +27,7 @@ from tokenroof.catalog.accuracy import (
     Served,
     Spread,
 )
-from tokenroof.deploy.known import THROUGHPUT, Asked, log_factors
+from tokenroof.deploy.known import THROUGHPUT, Asked
 
 FloatArray = npt.NDArray[np.float64]
 Key = tuple[str, str, str]
@@ -357,31 +357,3 @@ def widening(members: Sequence[Residual], accuracy: Accuracy) -> float:
         if np.mean(inside) >= 1.0 - MISSED:
             return factor
     return _WIDENINGS[-1]
-
-
-def column_intervals(
-    predicted: Mapping[str, float], asked: Sequence[Asked], accuracy: Accuracy, prediction: str = SIMULATED
-) -> dict[str, tuple[float, float]]:
-    """Intervals of the predicted metrics of a row, by column: the widest of its pools.
-
-    Parameters
-    ----------
-    predicted : mapping of str to float
-        By column.
-    asked : sequence of Asked
-        Of every pool.
-    accuracy : Accuracy
-        What is known of errors.
-    prediction : str
-        Kind of prediction.
-    """
-    out = {}
-    for column, value in predicted.items():
-        if column not in COLUMNS:
-            continue
-        found = [log_factors(each, COLUMNS[column], prediction, accuracy) for each in asked]
-        known = [each for each in found if each is not None]
-        if known and len(known) == len(found):
-            low, high = min(low for low, _ in known), max(high for _, high in known)
-            out[column] = (value * math.exp(min(low, 0.0)), value * math.exp(max(high, 0.0)))
-    return out
