@@ -118,6 +118,8 @@ class Case:
         Priorities.
     ahead : bool
         Steps are planned while the one before runs, where the rule can.
+    interval : int
+        Decode steps from one receiving of requests to the next, where the rule can.
     changes : bool
         Replicas fail, are slow, come back; a spare, and one more when many wait.
     seed : int
@@ -139,6 +141,7 @@ class Case:
     shared: bool = False
     levels: bool = False
     ahead: bool = False
+    interval: int = 1
     changes: bool = False
     seed: int = 0
 
@@ -164,6 +167,7 @@ def cases(draw: st.DrawFn) -> Case:
         shared=shared,
         levels=draw(flag),
         ahead=draw(flag),
+        interval=draw(st.sampled_from([1, 2, 3, 10])),
         changes=draw(flag),
         seed=draw(st.integers(0, 2**20)),
     )
@@ -196,8 +200,12 @@ def fleet(case: Case) -> Fleet:
 def setup(case: Case) -> Setup:
     """The deployment of a case."""
     rule: Any = RULES[case.rule]
+    if case.ahead and case.rule != "static":
+        rule = replace(rule, async_scheduling=True)
+    if case.rule.startswith("sglang"):
+        rule = replace(rule, scheduler_recv_interval=case.interval)
     common: dict[str, Any] = {
-        "scheduler": replace(rule, async_scheduling=True) if case.ahead and case.rule != "static" else rule,
+        "scheduler": rule,
         "replicas": case.replicas,
         "num_blocks": 45 if case.tight else 2000,
         "block_tokens": 16,

@@ -30,6 +30,7 @@ CASES = {
     "ahead": Case(
         rule="sglang", replicas=2, ahead=True, shared=True, tiers=True, tight=True, load="closed", seed=8
     ),
+    "polls": Case(rule="sglang", ahead=True, interval=7, tight=True, levels=True, seed=10),
     "ahead, apart": Case(rule="vllm, short chunks", ahead=True, apart=True, tight=True, replicas=2, seed=9),
     "mixed": Case(
         rule="sglang, mixed", router="prefix affinity", replicas=2, shared=True, tiers=True, seed=7

@@ -65,6 +65,14 @@ def test_jumping_is_crawling_with_plans_ahead(case: Case) -> None:
     assert_same(served(case, crawl=False), served(case, crawl=True))
 
 
+@settings(max_examples=60)
+@given(case=cases())
+def test_jumping_is_crawling_with_requests_received_now_and_then(case: Case) -> None:
+    rule = case.rule if case.rule.startswith("sglang") else "sglang"
+    case = replace(case, rule=rule, interval=max(2, case.interval))
+    assert_same(served(case, crawl=False), served(case, crawl=True))
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_with_plans_ahead(rule: str) -> None:
     for apart in (False, True):

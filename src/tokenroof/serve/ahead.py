@@ -1,4 +1,4 @@
-"""Engines that plan a step while the one before is running: what such a plan does not know yet; compiled.
+"""What the plan of a step does not know yet; compiled.
 
 vLLM's asynchronous scheduling and the overlap schedulers of SGLang and TensorRT-LLM plan step m when step
 m - 1 begins, with what step m - 2 has brought. So
@@ -7,6 +7,9 @@ m - 1 begins, with what step m - 2 has brought. So
   the rest of it and for the next one, which is planned already;
 - a place and blocks that become free with step m - 1 are given to somebody in step m + 1. The sequence that
   has ended takes no part in step m (vLLM leaves it out; the others compute a token that nobody gets).
+
+An engine may also not receive what was sent to it before every step (SGLang's ``scheduler_recv_interval``):
+then a plan knows who came before the last plan that did, after so many decode steps or a batch of prompts.
 
 When nothing is planned the device rests, and the next plan knows everything. Hand-offs between replicas and
 loads from cache tiers begin at once: the host starts them. What is handed over decodes by the same rule.
@@ -17,7 +20,7 @@ with its second implementation; a prompt that has been loaded from a cache tier 
 
 from __future__ import annotations
 
-from tokenroof.serve.arrays import DECODING, LEVELS, NONE, PREFILLING, READY, World
+from tokenroof.serve.arrays import DECODING, LEVELS, NONE, PREFILLING, PROMPTS, READY, World
 from tokenroof.serve.events import INF
 from tokenroof.serve.jit import jit
 from tokenroof.serve.lists import COUNT, HEAD
@@ -38,10 +41,9 @@ def known(w: World, r: int, i: int) -> bool:
 
 @jit
 def look(w: World, r: int, now_s: float) -> None:
-    """Begin to plan a step: after a rest everything is known; else what :func:`last_step_began` has said."""
-    replica = w.rep[r]
-    if replica["ended_s"] != now_s:
-        replica["known_s"], replica["late_seqs"], replica["late_blocks"] = INF, 0, 0
+    """Begin to plan a step: after a rest everything is known; else what :func:`seen` has said."""
+    if w.rep[r]["ended_s"] != now_s:
+        _rested(w, r)
 
 
 @jit
@@ -50,28 +52,51 @@ def look_up(w: World, r: int) -> bool:
     replica = w.rep[r]
     if replica["chunks"] > 0 or w.lists[r, DECODING, COUNT] > 0 or replica["known_s"] == INF:
         return False
-    replica["known_s"], replica["late_seqs"], replica["late_blocks"] = INF, 0, 0
+    _rested(w, r)
     waiting = replica["waiting"] + w.lists[r, READY, COUNT] + w.lists[r, PREFILLING, COUNT]
     return bool(waiting > 0)
 
 
 @jit
-def last_step_began(w: World, r: int, now_s: float) -> None:
-    """The segment of ``r``, not settled yet, ends now: the next plan knows what came before its last step.
+def _rested(w: World, r: int) -> None:
+    """An idle engine receives all the time."""
+    replica = w.rep[r]
+    replica["known_s"], replica["late_seqs"], replica["late_blocks"] = INF, 0, 0
+    replica["unpolled"] = 0
 
-    The first step after a rest is planned, and right behind it the next, when somebody comes: these know
-    the same.
+
+@jit
+def seen(w: World, r: int, now_s: float) -> None:
+    """The segment of ``r``, not settled yet, ends now: what the next plan will know.
+
+    Who came before the last plan that received requests, or, planned ahead, before the step began during
+    which it was made. The first step after a rest is planned, and right behind it the next, when somebody
+    comes: these know the same.
     """
     replica = w.rep[r]
-    began_s, before = replica["start_s"], replica["steps"] - 1
-    if before <= 0 and replica["known_s"] == INF:
-        began_s += 2.0 * SAME_S
-    elif before > 0 and replica["waiting"] + w.lists[r, READY, COUNT] > 0:
-        seqs = w.lists[r, DECODING, COUNT]
-        context, growth = replica["context"] / seqs, replica["growth"] / seqs
-        _, last_s = decode_steps(w, replica["pool"], seqs, context + before * growth, growth, 1, INF)
-        began_s = now_s - last_s * replica["slow"]
-    replica["known_s"], replica["ended_s"] = began_s, now_s
+    pool = w.pool[replica["pool"]]
+    ahead = pool["ahead"]
+    steps, since, received = replica["steps"], 0, True
+    if replica["kind"] != PROMPTS:
+        received = replica["unpolled"] + steps >= pool["poll_steps"]
+        since = (replica["unpolled"] + steps) % pool["poll_steps"]
+    last = since + ahead  # decode steps from that time on
+    known_s = replica["known_s"]
+    if known_s == INF and (not received or (ahead and last >= steps)):
+        known_s = replica["start_s"] + 2.0 * SAME_S
+    elif received and ahead and last >= steps:
+        known_s = replica["start_s"]
+    elif received and last == 0:
+        known_s = now_s + 2.0 * SAME_S
+    elif received:
+        known_s = now_s
+        if replica["waiting"] + w.lists[r, READY, COUNT] > 0:
+            seqs = w.lists[r, DECODING, COUNT]
+            context, growth = replica["context"] / seqs, replica["growth"] / seqs
+            before = steps - last
+            _, last_s = decode_steps(w, replica["pool"], seqs, context + before * growth, growth, last, INF)
+            known_s -= last_s * replica["slow"] - (0.0 if ahead else 2.0 * SAME_S)
+    replica["known_s"], replica["ended_s"], replica["unpolled"] = known_s, now_s, since
     replica["late_seqs"], replica["late_blocks"] = 0, 0
 
 
@@ -84,7 +109,7 @@ def steps_until_known(w: World, r: int, now_s: float) -> int:
         return 1
     limit = NO_LIMIT
     if w.lists[r, READY, COUNT] > 0:
-        limit = _until_known(w, int(w.lists[r, READY, HEAD]), now_s)
+        limit = _until_known(w, r, int(w.lists[r, READY, HEAD]), now_s)
     if replica["waiting"] == 0:
         return limit
     for level in range(LEVELS):
@@ -92,11 +117,19 @@ def steps_until_known(w: World, r: int, now_s: float) -> int:
         if i != NONE and known(w, r, i):  # it could not be taken, so nobody behind it can be
             return 1 if late else limit
         if i != NONE:
-            limit = min(limit, _until_known(w, int(i), now_s))
+            limit = min(limit, _until_known(w, r, int(i), now_s))
     return limit
 
 
 @jit
-def _until_known(w: World, i: int, now_s: float) -> int:
-    """Who came during the last step is known to the next plan, who comes just now to the one after."""
-    return 1 if w.req[i]["here_s"] < now_s - SAME_S else 2
+def _until_known(w: World, r: int, i: int, now_s: float) -> int:
+    """Decode steps from now on after which a plan knows of request ``i``.
+
+    Planned ahead, who came during the last step is known to the next plan, who comes just now to the one
+    after; if these receive requests.
+    """
+    pool = w.pool[w.rep[r]["pool"]]
+    steps = int(pool["poll_steps"] - w.rep[r]["unpolled"])
+    if pool["ahead"] and steps == 1 and w.req[i]["here_s"] >= now_s - SAME_S:
+        steps += int(pool["poll_steps"])
+    return steps

@@ -128,6 +128,7 @@ REPLICA = np.dtype(
         ("hold_until_s", "f8"),  # static batching: waits for a full batch
         ("known_s", "f8"),  # its plan knows who came before: see ``ahead``
         ("ended_s", "f8"),  # end of its last segment
+        ("unpolled", "i8"),  # decode steps since it received what had been sent to it
         ("late_seqs", "i8"),  # places and blocks that its plan does not know to be free
         ("late_blocks", "i8"),
         ("seen_s", "f8"),  # timeline is accounted up to here
@@ -169,6 +170,8 @@ POOL = np.dtype(
         ("reserve", "i8"),  # blocks of the whole prompt (vLLM), request (TensorRT-LLM) must be there
         ("batch_wait_s", "f8"),
         ("ahead", "i8"),  # a step is planned while the one before is running
+        ("poll_steps", "i8"),  # decode steps from one receiving of requests to the next
+        ("blind", "i8"),  # its plans may not know of everybody: one of the two
         # cache
         ("num_blocks", "i8"),
         ("block_tokens", "i8"),

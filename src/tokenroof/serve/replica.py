@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from tokenroof.serve.account import DECODED, PREFILL, gap, note, spread, step_gaps
-from tokenroof.serve.ahead import last_step_began, look, look_up, steps_until_known
+from tokenroof.serve.ahead import look, look_up, seen, steps_until_known
 from tokenroof.serve.arrays import (
     DECODE,
     DECODING,
@@ -76,8 +76,8 @@ def begin(w: World, r: int, now_s: float) -> None:
         set_end(w, r, INF)
         return
     p = replica["pool"]
-    ahead = w.pool[p]["ahead"]
-    if ahead:
+    blind = w.pool[p]["blind"]
+    if blind:
         look(w, r, now_s)
     while True:
         join_ready(w, r)
@@ -85,9 +85,9 @@ def begin(w: World, r: int, now_s: float) -> None:
             pull_moved(w, r, now_s)
         replica["late_blocks"] = min(replica["late_blocks"], w.pool[p]["num_blocks"] - replica["used"])
         limit = plan(w, r, now_s)
-        if not (ahead and look_up(w, r)):
+        if not (blind and look_up(w, r)):
             break
-    if ahead:
+    if blind:
         limit = min(limit, steps_until_known(w, r, now_s))
         replica["late_seqs"], replica["late_blocks"] = 0, 0
     seqs = w.lists[r, DECODING, COUNT]
@@ -215,8 +215,8 @@ def settle(w: World, r: int, now_s: float) -> None:
     p, steps, kind = replica["pool"], replica["steps"], replica["kind"]
     replica["slowed_s"] += (now_s - replica["start_s"]) * (1.0 - 1.0 / replica["slow"])
     seqs = w.lists[r, DECODING, COUNT]
-    if w.pool[p]["ahead"]:
-        last_step_began(w, r, now_s)
+    if w.pool[p]["blind"]:
+        seen(w, r, now_s)
     replica["kind"], replica["steps"] = IDLE, 0
     replica["rounds"] += max(steps, 1)
     if steps > 0:

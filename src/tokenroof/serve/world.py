@@ -165,6 +165,10 @@ def _fill_pool(record: Any, pool: PoolSetup, requests: Requests, rows: _Rows) ->
     record["stage"] = pool.stage
     # Not across pipeline stages: vLLM 0.15 and SGLang turn it off, TensorRT-LLM has another loop for them.
     record["ahead"] = record["ahead"] and parallel.pp == 1
+    # A micro-batch counts as a step. Who is handed over was received long before its cache is there.
+    polls = pool.stage is not Stage.DECODE
+    record["poll_steps"] = max(1, -(-int(record["poll_steps"]) // parallel.pp)) if polls else 1
+    record["blind"] = record["ahead"] or record["poll_steps"] > 1
     record["dp"], record["cp"], record["pp"] = parallel.dp, parallel.cp, parallel.pp
     # Limits are those of one rank's engine; a prompt stays on its rank, micro-batches have their own steps.
     record["max_seqs"] *= parallel.dp

@@ -14,9 +14,15 @@ The rules of ``managers/scheduler.py`` (``get_next_batch_to_run``, ``update_runn
   prompt first, until all others have room for ``SGLANG_RETRACT_DECODE_STEPS`` tokens. They wait at the end
   of the line, and the ratio becomes what would have been enough.
 
+- With a receive interval of N an engine that decodes looks at its socket once in N steps, and after every
+  batch of prompts (``SchedulerRecvSkipper``, ``managers/scheduler_components/recv_skipper.py``: a counter
+  grows by 1 with a decode step or a verified one, by 1000 with any other, and starts again at N).
+
 The largest answer of a request (``max_new_tokens``) is taken to be its answer. In a prefill pool it is 1,
 as in the engine. With the overlap schedule (``serve.ahead``) ends are seen and requests are taken a step
 later; that the engine does not overlap two batches of prompts, for their first tokens, is left out.
+``--num-continuous-decode-steps``, which recipes still give, does nothing: the loop that read it went with
+sgl-project/sglang#2095 (November 2024), when results began to be processed beside the next step.
 Requests that alone fill the cache are taken when nothing else runs; the engine shortens their answers.
 """
 
@@ -67,6 +73,8 @@ class Sglang:
         Decoding sequences take part in batches of prompts.
     async_scheduling : bool
         A step is planned while the one before runs (``serve.ahead``), SGLang's overlap schedule.
+    scheduler_recv_interval : int
+        Decode steps from one receiving of new requests to the next.
     """
 
     max_running_requests: int = 256
@@ -75,9 +83,10 @@ class Sglang:
     schedule_conservativeness: float = 1.0
     enable_mixed_chunk: bool = False
     async_scheduling: bool = False
+    scheduler_recv_interval: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_running_requests", "max_prefill_tokens"):
+        for name in ("max_running_requests", "max_prefill_tokens", "scheduler_recv_interval"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")
         size = self.chunked_prefill_size
@@ -106,6 +115,7 @@ class Sglang:
             "ratio_decay": (start - least) / NEW_TOKEN_RATIO_DECAY_STEPS,
             "ratio_clip": CLIP_MAX_NEW_TOKENS,
             "ahead": self.async_scheduling,
+            "poll_steps": self.scheduler_recv_interval,
         }
 
 

@@ -51,6 +51,8 @@ class SglangOptions:
     disable_overlap_schedule : bool
         The host prepares a step after the one before, not while it runs: requests are taken and ends are
         seen a step sooner, and the host's time of a step is the upper end of the catalog's range.
+    scheduler_recv_interval : int
+        New requests are received once in so many decode steps, and after every batch of prompts.
     max_total_tokens : int or None
         Tokens of cache of a data parallel rank, whatever the memory holds.
     disable_radix_cache : bool
@@ -69,6 +71,7 @@ class SglangOptions:
     schedule_conservativeness: float = option(Number(), 1.0)
     enable_mixed_chunk: bool = option(Flag(), False)
     disable_overlap_schedule: bool = option(Flag(), False)
+    scheduler_recv_interval: int = option(Whole(), 1)
     max_total_tokens: int | None = option(Whole())
     disable_radix_cache: bool = option(Flag(), False)
     cuda_graph_max_bs: int | None = option(Whole())
@@ -117,6 +120,7 @@ class SglangOptions:
             schedule_conservativeness=self.schedule_conservativeness,
             enable_mixed_chunk=self.enable_mixed_chunk,
             async_scheduling=not self.disable_overlap_schedule,
+            scheduler_recv_interval=self.scheduler_recv_interval,
         )
 
     def graph_sizes(
