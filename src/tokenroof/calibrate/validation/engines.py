@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tokenroof.calibrate.validation.core import Row, UnmappedError
 from tokenroof.calibrate.validation.fields import whole
+from tokenroof.calibrate.validation.recipes import Started, started_with
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Engine
 from tokenroof.deploy.simulated.engines.choose import engine_options
@@ -52,13 +53,13 @@ def engine_of(said: str, catalog: Catalog) -> Engine:
 
 
 def settings_of(row: Row, engine: Engine, *, concurrency: int | None, limited: bool) -> EngineSettings:
-    """The options of an engine that a row says; what it does not say is the catalog's.
+    """The options of an engine: those of the row's columns, then of its recipe, then the catalog's.
 
     Parameters
     ----------
     row : Row
         Columns ``max_num_seqs`` ("=conc" is the client's concurrency), ``max_batched_tokens``,
-        ``prefix_caching``.
+        ``prefix_caching``; for the recipe see :func:`~tokenroof.calibrate.validation.recipes.started_with`.
     engine : Engine
         Whose option names are used.
     concurrency : int or None
@@ -71,9 +72,39 @@ def settings_of(row: Row, engine: Engine, *, concurrency: int | None, limited: b
     UnmappedError
         A limit is no whole number above 0.
     """
+    said = _said(row, engine, concurrency, limited)
+    started = _started(row, said, concurrency, limited)
+    return engine_options(engine, {**{name: each.value for name, each in started.items()}, **said})
+
+
+def recipe_notes(row: Row, engine: Engine, *, concurrency: int | None, limited: bool) -> tuple[str, ...]:
+    """Which options :func:`settings_of` takes from recipes, and where these are from."""
+    said = _said(row, engine, concurrency, limited)
+    started = _started(row, said, concurrency, limited)
+    sources = dict.fromkeys(each.source for each in started.values())
+    return tuple(
+        "server started with "
+        + ", ".join(f"{name}={each.value}" for name, each in started.items() if each.source == source)
+        + f" ({source})"
+        for source in sources
+    )
+
+
+def _started(
+    row: Row, said: Mapping[str, object], concurrency: int | None, limited: bool
+) -> dict[str, Started]:
+    """Options of the recipe that no column says."""
+    if not limited:
+        return {}
+    return {name: each for name, each in started_with(row, concurrency).items() if name not in said}
+
+
+def _said(row: Row, engine: Engine, concurrency: int | None, limited: bool) -> dict[str, object]:
+    """Options that the columns say."""
     seqs = _max_num_seqs(row, concurrency) if limited else None
     tokens = whole(row, "max_batched_tokens") if limited else None
-    return engine_options(engine, _OPTIONS[engine.name](seqs, tokens, _caching(row)))
+    options = _OPTIONS[engine.name](seqs, tokens, _caching(row))
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _max_num_seqs(row: Row, concurrency: int | None) -> int | None:
