@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tokenroof.calibrate.validation.case import case_of
 from tokenroof.calibrate.validation.core import Row
 from tokenroof.calibrate.validation.engines import engine_of, recipe_notes, settings_of
 from tokenroof.calibrate.validation.recipes import recipes, started_with
@@ -93,6 +94,16 @@ def test_columns_of_the_row_win_and_notes_say_what_was_taken(catalog: Catalog) -
         "server started with mem_fraction_static=0.85, cuda_graph_max_bs=256, scheduler_recv_interval=30 "
         "(SemiAnalysisAI/InferenceX benchmarks/dsr1_fp4_b200.sh at 1fc5d73)"
     )
+
+
+def test_a_case_is_noted_and_served_with_its_recipe(catalog: Catalog) -> None:
+    texts = {"load": "closed:conc=4", "num_gpus": "8", "ep": "8", "n_requests": "40"}
+    case = case_of(row(**texts), catalog)
+    settings: Any = case.serving.pools[0].settings
+    assert settings.scheduler_recv_interval == 10
+    assert any("scheduler_recv_interval=10" in note for note in case.notes)
+    other = case_of(row(source="somebody", **texts), catalog)
+    assert not any("server started with" in note for note in other.notes)
 
 
 def test_pools_apart_were_started_with_other_scripts(catalog: Catalog) -> None:

@@ -8,7 +8,7 @@ from tokenroof.calibrate.validation.benches import trtllm_bench
 from tokenroof.calibrate.validation.capacity import limits_of
 from tokenroof.calibrate.validation.core import Case, Row, UnmappedError
 from tokenroof.calibrate.validation.drafts import drafting_of
-from tokenroof.calibrate.validation.engines import engine_of, settings_of
+from tokenroof.calibrate.validation.engines import engine_of, recipe_notes, settings_of
 from tokenroof.calibrate.validation.fields import flag, number
 from tokenroof.calibrate.validation.formats import precision_of
 from tokenroof.calibrate.validation.layouts import chips_of_board, layout_of
@@ -78,10 +78,12 @@ def case_of(row: Row, catalog: Catalog) -> Case:
     drafting, told_drafting = drafting_of(row.text("spec_decoding"), model)
     notes += told_drafting
     benched = trtllm_bench(pools[0], model, precision, isl, osl) if _benched(row) else None
+    alone = len(pools) == 1
+    if benched is None:
+        notes += recipe_notes(told, pools[0].engine, concurrency=load.concurrency, limited=alone)
     options = tuple(
         PoolOptions(
-            settings=benched
-            or settings_of(told, pool.engine, concurrency=load.concurrency, limited=len(pools) == 1),
+            settings=benched or settings_of(told, pool.engine, concurrency=load.concurrency, limited=alone),
             drafting=drafting if pool.role is not Role.PREFILL else None,
         )
         for pool in pools
