@@ -45,6 +45,10 @@ def _random_text_chance(draft_tokens: int) -> float:
     return chance_of(one + share * (seven - one), draft_tokens)
 
 
+MOST_DRAFTED = 64
+"""Engines draft 1 to 16 tokens, trees of them up to 64 (EAGLE-2 drafts 60); more is a slip."""
+
+
 def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str, ...]]:
     """What drafts, and what was assumed of it.
 
@@ -67,6 +71,8 @@ def drafting_of(said: str, model: ModelSpec) -> tuple[Drafting | None, tuple[str
     if tokens is None or int(tokens[1]) < 1:
         raise UnmappedError(f"spec_decoding {said[:60]!r}: how many tokens are drafted is not said (k=N).")
     count = int(tokens[1])
+    if count > MOST_DRAFTED:
+        raise UnmappedError(f"spec_decoding {said[:60]!r}: at most {MOST_DRAFTED} tokens can be drafted.")
     accepted = _ACCEPTED.search(low)
     fraction = float(accepted[1]) if accepted else _random_text_chance(count)
     notes = (

@@ -6,6 +6,9 @@ import math
 
 from tokenroof.calibrate.validation.core import METRICS, Row, UnmappedError
 
+_MOST = 1e12
+"""Above any count, length or rate; a number beyond it is a slip."""
+
 _YES, _NO = ("true", "yes", "1"), ("false", "no", "0", "")
 
 
@@ -26,6 +29,8 @@ def number(row: Row, column: str) -> float | None:
         raise UnmappedError(f"{column} must be a number, got {said[:40]!r}.") from None
     if not (math.isfinite(value) and value > 0.0):
         raise UnmappedError(f"{column} must be above 0, got {said[:40]!r}.")
+    if value > _MOST:
+        raise UnmappedError(f"{column} must be at most {_MOST:g}, got {said[:40]!r}.")
     return value
 
 

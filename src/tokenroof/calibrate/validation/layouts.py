@@ -25,6 +25,10 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
+MOST_CHIPS = 4096
+"""Of one row. Published servings have up to two thousand; each replica is simulated."""
+
+
 def layout_of(
     row: Row,
     chip: Chip,
@@ -54,7 +58,7 @@ def layout_of(
     UnmappedError
         Counts that contradict each other.
     """
-    chips = whole(row, "num_gpus")
+    chips = whole(row, "num_gpus", most=MOST_CHIPS)
     if chips is None:
         raise UnmappedError("num_gpus is not said.")
     if flag(row, "disagg"):

@@ -190,8 +190,10 @@ def _count(load: Load, fits: int) -> int:
 def _stages(rng: np.random.Generator, load: Load) -> FloatArray:
     parts = []
     for index, rate in enumerate(load.rates_per_s):
-        count = int(rng.poisson(rate * load.stage_s))
-        parts.append(index * load.stage_s + np.sort(rng.uniform(0.0, load.stage_s, max(count, 1))))
+        # What comes after the most that is simulated is not drawn; a slip may ask for billions.
+        window_s = min(load.stage_s, 2.0 * MOST_REQUESTS / rate)
+        count = int(rng.poisson(rate * window_s))
+        parts.append(index * load.stage_s + np.sort(rng.uniform(0.0, window_s, max(count, 1))))
     return np.concatenate(parts)[:MOST_REQUESTS]
 
 
