@@ -198,7 +198,7 @@ def index_score(seqs, context, heads=64, head_dim=128) -> IndexScore:
 
 
 def elementwise(moved_bytes) -> Elementwise:
-    return Elementwise(name="norm", count=1, work=Work(activation_bytes=moved_bytes))
+    return Elementwise(name="norm", count=1, work=Work(activation_bytes=moved_bytes), rows=1)
 
 
 def of_every_kind(size):

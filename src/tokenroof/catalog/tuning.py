@@ -93,6 +93,13 @@ TUNABLES: Mapping[str, Tunable] = {
         spread=1e-4,
         meaning="added to every layer of a step with prompt tokens: launched without a captured graph",
     ),
+    "sequence_s": Tunable(
+        unit="s",
+        low=0.0,
+        high=1e-3,
+        spread=1e-5,
+        meaning="host time of a step for every sequence of a rank that gets a token",
+    ),
     "client_s": Tunable(
         unit="s",
         low=0.0,

@@ -320,7 +320,12 @@ class MoeExperts(Op):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elementwise(Op):
-    """Norms, activations, rotary embedding, gathers, sampling: bytes only."""
+    """Norms, activations, rotary embedding, gathers, sampling: bytes only.
+
+    ``rows`` is what the pass goes over: tokens, or sequences in sampling.
+    """
+
+    rows: Int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,4 +120,4 @@ def elementwise(
         state_bytes=state_bytes,
         activation_bytes=rows * (WIDE_BYTES * elements),
     )
-    return [Elementwise(name=name, count=count, work=work)]
+    return [Elementwise(name=name, count=count, work=work, rows=rows)]

@@ -50,6 +50,8 @@ class Tuned:
         "collective"); a class that is not named is 1.
     launch : Num
         Latency of kernels over that of their formulas, collectives excepted.
+    sequence_s : Num
+        Added to sampling, per sequence of a rank that gets a token. [s]
     prompt_layer_s : Num
         Added to the attention of new tokens, per layer. [s]
     """
@@ -57,6 +59,7 @@ class Tuned:
     factors: Mapping[str, Num] = field(default_factory=dict)
     launch: Num = 1.0
     prompt_layer_s: Num = 0.0
+    sequence_s: Num = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

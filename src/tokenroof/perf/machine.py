@@ -82,6 +82,7 @@ def build_machine(
             factors={name: tuned_value(chip, engine, f"time_{name}") for name in FACTORS},
             launch=tuned_value(chip, engine, "launch"),
             prompt_layer_s=tuned_value(chip, engine, "prompt_layer_s"),
+            sequence_s=tuned_value(chip, engine, "sequence_s"),
         ),
     )
 

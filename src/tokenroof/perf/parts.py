@@ -21,15 +21,26 @@ from tokenroof.perf import compile as compiler
 from tokenroof.perf.compile import EVERYTHING, FIELDS, Columns, FloatArray, IntArray, Samples, Subject
 from tokenroof.perf.core import Machine, OpTime, Tuned
 from tokenroof.perf.features import DECODE, PREFILL
-from tokenroof.perf.tuned import CLASSES, FACTORS, PROMPT_ATTENTION, corrected_s, prompt_layers
+from tokenroof.perf.tuned import (
+    CLASSES,
+    FACTORS,
+    PROMPT_ATTENTION,
+    SAMPLING,
+    corrected_s,
+    prompt_layers,
+    sampled_rows,
+)
 from tokenroof.perf.watch import watched
 
-_ENERGY, _COMPUTE, _LAYERS = "energy_j", "compute_s", "prompt_layers"
+_ENERGY, _COMPUTE = "energy_j", "compute_s"
+_LAYERS, _SAMPLED = "prompt_layers", "sampled_rows"
 
 
 def _numbers(timed: OpTime, machine: Machine) -> dict[str, Num]:
     name = CLASSES[type(timed.op)]
     layers = {_LAYERS: prompt_layers(timed)} if isinstance(timed.op, PROMPT_ATTENTION) else {}
+    if timed.op.name == SAMPLING:
+        layers |= {_SAMPLED: sampled_rows(timed)}
     return layers | {
         f"time:{name}": timed.time_s,
         f"latency:{name}": timed.latency_s,
@@ -50,6 +61,8 @@ def parts_of(subject: Subject) -> dict[str, Columns]:
         found.setdefault(section, []).extend((f"time:{name}", f"latency:{name}"))
         if isinstance(op, PROMPT_ATTENTION):
             found[section].append(_LAYERS)
+        if op.name == SAMPLING:
+            found[section].append(_SAMPLED)
     return {
         section: Columns(names=(*dict.fromkeys(names), _ENERGY, _COMPUTE), of=_numbers)
         for section, names in found.items()
@@ -78,6 +91,8 @@ class Parts:
                 )
         if _LAYERS in self.arrays:
             time_s += tuned.prompt_layer_s * self.arrays[_LAYERS]
+        if _SAMPLED in self.arrays:
+            time_s += tuned.sequence_s * self.arrays[_SAMPLED]
         return Samples(time_s, self.arrays[_ENERGY], self.arrays[_COMPUTE])
 
 

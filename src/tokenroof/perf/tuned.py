@@ -21,6 +21,7 @@ from tokenroof.graph.core import (
     RecurrentMix,
 )
 from tokenroof.perf.core import Machine, OpTime, Tuned
+from tokenroof.perf.roofline import real
 
 CLASSES: dict[type[Op], str] = {
     Gemm: "gemm",
@@ -35,6 +36,9 @@ CLASSES: dict[type[Op], str] = {
     Collective: "collective",
 }
 """Class of an operator by its type."""
+
+SAMPLING = "head.sample"
+"""The operator that runs once for each sequence that gets a token."""
 
 FACTORS = tuple(dict.fromkeys(CLASSES.values()))
 
@@ -60,9 +64,15 @@ def tuned_time(timed: OpTime, machine: Machine) -> OpTime:
     name = CLASSES[type(timed.op)]
     factor = machine.tuned.factors.get(name, 1.0)
     extra = machine.tuned.prompt_layer_s if isinstance(timed.op, PROMPT_ATTENTION) else 0.0
-    if _is(factor, 1.0) and _is(launch_factor(name, machine.tuned), 1.0) and _is(extra, 0.0):
+    each = machine.tuned.sequence_s if timed.op.name == SAMPLING else 0.0
+    if (
+        _is(factor, 1.0)
+        and _is(launch_factor(name, machine.tuned), 1.0)
+        and _is(extra, 0.0)
+        and _is(each, 0.0)
+    ):
         return timed
-    more: Num = extra * prompt_layers(timed)
+    more: Num = extra * prompt_layers(timed) + each * sampled_rows(timed)
     latency_s = corrected_s(name, timed.latency_s, timed.latency_s, machine.tuned)
     return replace(
         timed,
@@ -91,6 +101,12 @@ def prompt_layers(timed: OpTime) -> Num:
         return 0.0
     some = timed.op.count * np.asarray(np.asarray(timed.time_s) > 0.0, dtype=np.float64)
     return float(some) if np.ndim(some) == 0 else some
+
+
+def sampled_rows(timed: OpTime) -> Num:
+    """Sequences that an operator samples a token of; 0 for others than sampling."""
+    op = timed.op
+    return real(op.rows) if isinstance(op, Elementwise) and op.name == SAMPLING else 0.0
 
 
 def _is(value: Num, plain: float) -> bool:
