@@ -14,13 +14,15 @@ from tokenroof.api.progress import telling
 from tokenroof.api.validation import DataLike, read_data
 from tokenroof.calibrate.fitting.core import GROUPINGS, Fit
 from tokenroof.calibrate.fitting.run import Question, calibrate_servings
+from tokenroof.calibrate.residuals import write_tunings
+from tokenroof.catalog.accuracy import SERVED_FILE, write_served
 from tokenroof.catalog.tuning import FILE, Parameter, Tuning, write
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-REPORT = "calibration.json"
+REPORT, WITHOUT = "calibration.json", "without.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,10 @@ class Calibration:
         return dumps(self.document())
 
     def save(self, directory: str | Path) -> tuple[Path, ...]:
-        """Write a catalog directory: ``tuning.csv``, and ``calibration.json`` beside it.
+        """Write a catalog directory: ``tuning.csv``, ``served.csv``, and ``calibration.json`` beside them.
+
+        After cross-validation ``without.csv`` has the parameters that were fitted without each group:
+        ``scripts/fit_intervals.py`` makes intervals of them.
 
         Raises
         ------
@@ -88,7 +93,14 @@ class Calibration:
             write(Tuning(parameters=self.fit.parameters), table)
         with writing(report):
             report.write_text(self.json() + "\n", encoding="utf-8")
-        return table, report
+        seen, without = folder / SERVED_FILE, folder / WITHOUT
+        with writing(seen):
+            write_served(self.fit.served, seen)
+        if not self.fit.without:
+            return table, report, seen
+        with writing(without):
+            write_tunings(self.fit.without, without)
+        return table, report, seen, without
 
 
 def calibrate(

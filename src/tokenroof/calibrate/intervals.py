@@ -206,17 +206,17 @@ def _once(residuals: Sequence[Residual]) -> Accuracy:
         for key, members in by_scope(residuals).items()
         if len(members) >= LEAST_ROWS
     )
-    return Accuracy(spreads=spreads, relatives=relatives, served=_served(residuals))
-
-
-def _served(residuals: Iterable[Residual]) -> tuple[Served, ...]:
-    """Every combination that was measured, with its rows."""
-    rows = {each.row: each.asked for each in residuals}
-    counts = Counter(
-        (asked.chip, asked.family, asked.engine, asked.model, asked.kind, asked.format)
-        for asked in rows.values()
+    return Accuracy(
+        spreads=spreads,
+        relatives=relatives,
+        served=counted({each.row: each.asked for each in residuals}.values()),
     )
+
+
+def counted(found: Iterable[Asked]) -> tuple[Served, ...]:
+    """Every combination, with how often it occurs."""
     names = ("chip", "family", "engine", "model", "kind", "format")
+    counts = Counter(tuple(getattr(each, name) for name in names) for each in found)
     return tuple(
         Served(**dict(zip(names, key, strict=True)), rows=count) for key, count in sorted(counts.items())
     )

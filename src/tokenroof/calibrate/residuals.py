@@ -261,6 +261,17 @@ def from_frame(table: pl.DataFrame) -> tuple[Residual, ...]:
     )
 
 
+def write_tunings(tunings: Tunings, path: Path) -> None:
+    """Parameters by fold and group (``Fit.without``), for :func:`read_tunings`; other folds are left out."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(TUNING_COLUMNS)
+        for (fold, group), tuning in tunings.items():
+            if fold in FOLDS:
+                for each in tuning.parameters:
+                    writer.writerow((fold, group, each.name, each.scope, f"{each.value:.5g}"))
+
+
 def read_tunings(path: Path, base: Tuning) -> dict[tuple[str, str], Tuning]:
     """Parameters by fold and group from a CSV with the columns fold, group, name, scope, value.
 

@@ -215,10 +215,15 @@ def write(accuracy: Accuracy, directory: Path) -> None:
             writer.writerow(
                 (other.metric, "", scope, "", "", "", f"{other.spread:.3g}", other.rows, "", other.source)
             )
-    with (directory / SERVED_FILE).open("w", encoding="utf-8", newline="") as file:
+    write_served(accuracy.served, directory / SERVED_FILE)
+
+
+def write_served(served: Sequence[Served], path: Path) -> None:
+    """What was measured: in a user's catalog directory it tells that a chip is no longer unseen."""
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(SERVED_COLUMNS)
-        for row in accuracy.served:
+        for row in served:
             writer.writerow(tuple(getattr(row, each.name) for each in fields(row)))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tokenroof.calibrate.validation.core import Row
+from tokenroof.catalog.accuracy import Served
 from tokenroof.catalog.tuning import NEUTRAL, TUNABLES, Parameter, Tunable, Tuning
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -231,6 +232,10 @@ class Fit:
         Parameters that were proposed or asked for.
     tuning : Tuning
         The fitted parameters over those that it began with.
+    without : mapping of (str, str) to Tuning
+        By grouping and group: fitted without it.
+    served : tuple of Served
+        Combinations of chip, engine, model and format that the rows measured.
     residuals : tuple of RowResidual
         Of every metric of every row.
     errors : tuple of Errors
@@ -252,6 +257,8 @@ class Fit:
     refused: tuple[Refusal, ...] = ()
     considered: int = 0
     tuning: Tuning = NEUTRAL
+    without: Mapping[tuple[str, str], Tuning] = field(default_factory=dict)
+    served: tuple[Served, ...] = ()
     residuals: tuple[RowResidual, ...] = ()
     errors: tuple[Errors, ...] = ()
     groups: tuple[GroupErrors, ...] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenroof.calibrate.fitting.candidates import NARROW, WIDE, asked, proposed
 from tokenroof.calibrate.fitting.core import GROUPINGS, Fit, FitSettings
@@ -13,6 +13,7 @@ from tokenroof.calibrate.fitting.fit import UnidentifiedError, fit
 from tokenroof.calibrate.fitting.result import result, with_reason
 from tokenroof.calibrate.fitting.subjects import subjects_of
 from tokenroof.calibrate.validation.files import Read
+from tokenroof.calibrate.validation.intervals import served_of
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.tuning import NEUTRAL
 from tokenroof.errors import InputError
@@ -108,6 +109,11 @@ def calibrate_servings(
         if parts:
             tell(f"cross-validation: {len(parts)} groups left out")
         found = residuals_left_out(solution, evaluator, parts)
-        return result(
+        fitted = result(
             solution, evaluator, settings, refused_rows=refused, left_out=found, source=question.source
+        )
+        return replace(
+            fitted,
+            without={(part.grouping, part.key): part.tuning for part in parts},
+            served=served_of([each.row for each in subjects], catalog),
         )

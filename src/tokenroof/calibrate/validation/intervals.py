@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from tokenroof.calibrate.intervals import COLUMNS
-from tokenroof.calibrate.validation.core import Case
-from tokenroof.catalog.accuracy import SIMULATED, Accuracy
+from tokenroof.calibrate.intervals import COLUMNS, counted
+from tokenroof.calibrate.validation.case import case_of
+from tokenroof.calibrate.validation.core import Case, Row
+from tokenroof.catalog.accuracy import SIMULATED, Accuracy, Served
+from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Estimate
 from tokenroof.deploy.known import CLOSED, HIGHEST, OFFLINE, OPEN, Asked, asked_of, log_factors
+from tokenroof.errors import TokenroofError
 
 
 def asked_of_case(case: Case, estimate: Estimate) -> tuple[Asked, ...]:
@@ -23,6 +26,18 @@ def asked_of_case(case: Case, estimate: Estimate) -> tuple[Asked, ...]:
         queued = not float(requests.arrival_s.max()) > 0.0
         load = OFFLINE if queued or "queue_growth_requests_per_s" in estimate.metrics else OPEN
     return asked_of(case.deployment, load=load, grounded=estimate.grounded)
+
+
+def served_of(rows: Sequence[Row], catalog: Catalog) -> tuple[Served, ...]:
+    """The combinations that rows measured, those that cannot be mapped left out."""
+    found: list[Asked] = []
+    for row in rows:
+        try:
+            case = case_of(row, catalog)
+        except TokenroofError:
+            continue
+        found += asked_of(case.deployment, load=CLOSED, grounded=True)
+    return counted(found)
 
 
 def column_intervals(
