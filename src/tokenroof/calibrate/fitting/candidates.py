@@ -10,7 +10,7 @@ from tokenroof.catalog.tuning import ALL, TUNABLES, Tuning
 from tokenroof.errors import InputError
 
 EVERYWHERE = frozenset({"routing_skew"})
-"""Parameters of traffic and models, not of machines: there is one value, that rows of one chip do not move."""
+"""Parameters of traffic and models, not of machines: there is one value, whatever the chips."""
 
 WIDE, NARROW = "wide", "narrow"
 """Scopes that are proposed: those that carry over to other chips, or those of the chips of the rows."""

@@ -1,0 +1,1 @@
+"""Rows of ``efficiency/*.csv`` from measured operators."""
