@@ -1,4 +1,4 @@
-"""Rows predicted for real: every kind, in their order, on one process and on two, with bad rows among them."""
+"""Rows predicted for real: every kind, in their order, on one process and on two, bad rows among them."""
 
 from __future__ import annotations
 
