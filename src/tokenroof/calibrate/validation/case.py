@@ -10,7 +10,7 @@ from tokenroof.calibrate.validation.core import Case, Row, UnmappedError
 from tokenroof.calibrate.validation.drafts import drafting_of
 from tokenroof.calibrate.validation.engines import engine_of, recipe_notes, settings_of
 from tokenroof.calibrate.validation.fields import flag, number
-from tokenroof.calibrate.validation.formats import precision_of
+from tokenroof.calibrate.validation.formats import names_format, precision_of
 from tokenroof.calibrate.validation.layouts import chips_of_board, layout_of
 from tokenroof.calibrate.validation.loads import lengths_of, load_of, send
 from tokenroof.catalog.catalog import Catalog
@@ -41,7 +41,7 @@ def case_of(row: Row, catalog: Catalog) -> Case:
     """
     chip, model = _named(row, catalog)
     engine = engine_of(row.text("framework"), catalog)
-    weights = row.text("weight_precision")
+    weights = _weights(row, catalog)
     notes: list[str] = []
     if "runs are FP8" in row.text("notes") and "fp8" in chip.peak_flop_per_s:
         weights = "fp8"
@@ -93,7 +93,6 @@ def case_of(row: Row, catalog: Catalog) -> Case:
         deployment=deployment,
         serving=Serving(pools=options),
         requests=sent.requests,
-        warm_up=sent.warm_up,
         beams=beams,
         limits=limits,
         counts_chips=sum(pool.parallel.chips * pool.replicas for pool in pools) / chips_of_board(row, chip),
@@ -106,7 +105,15 @@ def _named(row: Row, catalog: Catalog) -> tuple[Chip, ModelSpec]:
     for column in ("hardware", "model", "framework"):
         if not row.text(column):
             raise UnmappedError(f"{column} is not said.")
-    return catalog.chip(row.text("hardware")), catalog.model(row.text("model"))
+    model, _ = catalog.find_model(row.text("model"))
+    return catalog.chip(row.text("hardware")), model
+
+
+def _weights(row: Row, catalog: Catalog) -> str:
+    """What the row says of its weights, or else the name of its checkpoint."""
+    _, formats = catalog.find_model(row.text("model"))
+    named = " ".join(formats)
+    return row.text("weight_precision") or (named if names_format(named) else "")
 
 
 def _beams(row: Row, model: ModelSpec) -> int:

@@ -65,8 +65,6 @@ class Case:
         What serves, and how.
     requests : Requests
         What the client sends, in its way.
-    warm_up : int
-        The first so many requests are sent but not counted.
     counts_chips : float
         Chips that throughput is divided by; half of them where a row counts boards of two.
     steady : bool
@@ -83,7 +81,6 @@ class Case:
     deployment: Deployment
     serving: Serving
     requests: Requests = field(repr=False)
-    warm_up: int = 0
     counts_chips: float
     steady: bool = False
     beams: int = 1

@@ -31,6 +31,11 @@ ATTENTION_STAYS_WIDE = "attention in 16 bits: 4-bit checkpoints of latent-attent
 """NVIDIA/Model-Optimizer#150 (NVFP4), ROCm/ATOM#527 (MXFP4)."""
 
 
+def names_format(said: str) -> bool:
+    """Whether a text about weights names a format."""
+    return _format(said) is not None
+
+
 def weight_format(said: str) -> str:
     """The format that a text about weights names.
 
@@ -39,12 +44,17 @@ def weight_format(said: str) -> str:
     UnmappedError
         It names none that is known.
     """
-    low = said.lower()
-    for word, found in _WEIGHTS:
-        if re.search(rf"(?<![a-z0-9]){word}(?![0-9])", low):
-            return found
+    found = _format(said)
+    if found is not None:
+        return found
     known = ", ".join(dict.fromkeys(found for _, found in _WEIGHTS))
     raise UnmappedError(f"weight_precision {said[:60]!r} is not known. Known: {known}.")
+
+
+def _format(said: str) -> str | None:
+    low = said.lower()
+    matches = (found for word, found in _WEIGHTS if re.search(rf"(?<![a-z0-9]){word}(?![0-9])", low))
+    return next(matches, None)
 
 
 def precision_of(model: ModelSpec, weights: str, kv: str, chip: Chip) -> tuple[Precision, tuple[str, ...]]:

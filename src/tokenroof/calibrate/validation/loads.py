@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -19,6 +19,9 @@ MOST_REQUESTS = 30000
 
 _OFFLINE_WAVES = 4
 """A queue of unknown length is simulated as so many times the batch that fits."""
+
+_STAGE_S = 600.0
+"""An open loop of which neither length nor number is said lasts so long. [s]"""
 
 _HIGHEST_WAVES, MOST_PROBED = 4, 10000
 """A search for the highest rate sends so many times the batch that fits, and at most so many requests."""
@@ -40,8 +43,8 @@ class Load:
     ----------
     concurrency : int or None
         Of a closed loop.
-    rates_per_s, stage_s : tuple of float, float
-        Of an open loop: Poisson at each rate in turn, for so long each. [1/s], [s]
+    rates_per_s, stage_s : tuple of float, float or None
+        Of an open loop: Poisson at each rate in turn, for so long each; None: until all are sent. [1/s], [s]
     offline : bool
         Everything is there at the start.
     highest : bool
@@ -50,17 +53,16 @@ class Load:
 
     concurrency: int | None = None
     rates_per_s: tuple[float, ...] = ()
-    stage_s: float = 600.0
+    stage_s: float | None = None
     offline: bool = False
     highest: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sent:
-    """What is sent, how much of it comes before counting starts, and what was assumed."""
+    """What is sent, and what was assumed. A warm-up that a client does beforehand is over when it begins."""
 
     requests: Requests = field(repr=False)
-    warm_up: int
     notes: tuple[str, ...]
 
 
@@ -86,7 +88,9 @@ def load_of(row: Row) -> Load:
         if not rates or min(rates) <= 0.0:
             raise UnmappedError(f"load {said[:60]!r}: rates must be above 0.")
         seconds = _SECONDS.search(low.split("stage")[0]) or _SECONDS.search(low)
-        return Load(rates_per_s=rates, stage_s=float(seconds[1]) if seconds else 600.0)
+        if seconds is None and len(rates) > 1:
+            raise UnmappedError(f"load {said[:60]!r}: how long each rate lasts is not said.")
+        return Load(rates_per_s=rates, stage_s=float(seconds[1]) if seconds else None)
     if low.startswith(("offline", "max")):
         return Load(offline=True)
     if low.startswith("open:poisson at max"):
@@ -109,9 +113,14 @@ def lengths_of(row: Row) -> tuple[float, float]:
     """
     found = []
     for name in ("isl", "osl"):
-        value = number(row, f"{name}_mean") or number(row, name)
-        if value is None:
+        value, nominal = number(row, f"{name}_mean"), number(row, name)
+        if value is None and nominal is None:
             raise UnmappedError(f"neither {name} nor {name}_mean is said, so what was served is not known.")
+        if value is None and nominal is not None:
+            drawn = _UNIFORM.search(row.text("length_distribution"))
+            low, high = (float(drawn[1]), float(drawn[2] or 1.0)) if drawn else (1.0, 1.0)
+            value = nominal * (low + high) / 2.0
+        assert value is not None
         found.append(value)
     return found[0], found[1]
 
@@ -144,21 +153,17 @@ def send(row: Row, load: Load, *, fits: int, context_tokens: int, beams: int = 1
     said = "|".join(row.text(name) for name in ("isl", "osl", "length_distribution", "load"))
     rng = np.random.default_rng(zlib.crc32(said.encode()))
     notes: list[str] = []
-    warm_up = 0
     if load.rates_per_s:
-        arrival_s = _stages(rng, load)
+        arrival_s = _stages(rng, load, _requests(row))
         count = arrival_s.size
     else:
-        given = whole(row, "n_requests") if row.text("n_requests").isdigit() else None
+        given = _requests(row)
         count = given or _count(load, fits)
         if given is None:
             notes.append(f"{count} requests")
         if count > MOST_REQUESTS:
             notes.append(f"{MOST_REQUESTS} of {count} requests")
             count = MOST_REQUESTS
-        if "warm-up" in row.text("notes") and load.concurrency is not None:
-            warm_up = 2 * load.concurrency
-            count += warm_up
         arrival_s = np.zeros(count)
     if load.highest:
         arrival_s = np.cumsum(rng.exponential(1.0, count))
@@ -176,7 +181,7 @@ def send(row: Row, load: Load, *, fits: int, context_tokens: int, beams: int = 1
         label=row.id,
         source=row.text("source_url"),
     )
-    return Sent(requests=requests, warm_up=warm_up, notes=tuple(notes))
+    return Sent(requests=requests, notes=tuple(notes))
 
 
 def _count(load: Load, fits: int) -> int:
@@ -187,7 +192,16 @@ def _count(load: Load, fits: int) -> int:
     return max(_OFFLINE_WAVES * fits, 64)
 
 
-def _stages(rng: np.random.Generator, load: Load) -> FloatArray:
+def _requests(row: Row) -> int | None:
+    """How many a row says; some say it in words."""
+    return whole(row, "n_requests") if row.text("n_requests").isdigit() else None
+
+
+def _stages(rng: np.random.Generator, load: Load, given: int | None) -> FloatArray:
+    """When requests are sent: for the time of each stage, or until as many are as the row says."""
+    if load.stage_s is None:
+        count = min(given or round(_STAGE_S * sum(load.rates_per_s)), MOST_REQUESTS)
+        return np.cumsum(rng.exponential(1.0 / load.rates_per_s[0], count))
     parts = []
     for index, rate in enumerate(load.rates_per_s):
         # What comes after the most that is simulated is not drawn; a slip may ask for billions.
@@ -274,20 +288,3 @@ def _prefixes(row: Row, isl_tokens: IntArray) -> Prefixes | None:
     block = np.where(within < shared, prompt % systems, systems + prompt) * (int(blocks.max()) + 1) + within
     _, ids = np.unique(block, return_inverse=True)
     return Prefixes(block_tokens=BLOCK_TOKENS, start=start, ids=ids.astype(np.int64))
-
-
-def counted(sent: Requests, warm_up: int) -> Requests:
-    """The requests after the warm-up, for checks; the run itself has them all."""
-    if not warm_up:
-        return sent
-    keep = slice(warm_up, None)
-    return replace(
-        sent,
-        arrival_s=sent.arrival_s[keep],
-        isl_tokens=sent.isl_tokens[keep],
-        osl_tokens=sent.osl_tokens[keep],
-        follows=sent.follows[keep],
-        session=sent.session[keep],
-        class_index=sent.class_index[keep],
-        prefixes=None,
-    )

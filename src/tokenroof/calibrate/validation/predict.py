@@ -76,12 +76,10 @@ def reported(case: Case, log: RequestLog) -> dict[str, float]:
     InputError
         Requests did not complete.
     """
-    keep = np.arange(len(log)) >= case.warm_up
-    done = keep & ~np.isnan(log.finish_s)
-    if not done.any() or (keep & np.isnan(log.finish_s)).mean() > 0.01:
-        raise InputError(f"{int((keep & np.isnan(log.finish_s)).sum())} requests did not complete.")
-    begin_s = float(log.arrival_s[keep].min()) if not case.warm_up else float(log.arrival_s[done].min())
-    span_s = float(log.finish_s[done].max()) - begin_s
+    done = ~np.isnan(log.finish_s)
+    if not done.any() or (~done).mean() > 0.01:
+        raise InputError(f"{int((~done).sum())} requests did not complete.")
+    span_s = float(log.finish_s[done].max()) - float(log.arrival_s.min())
     counted = span_s * case.counts_chips
     isl, osl = log.isl_tokens[done], log.osl_tokens[done]
     ttft_s, e2e_s = (log.first_s - log.arrival_s)[done], (log.finish_s - log.arrival_s)[done]
