@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench clean
+.PHONY: help setup demo test check docs bench calibration clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -39,6 +39,9 @@ docs: $(STAMP)  ## rebuild every generated page
 bench: $(STAMP)  ## speed, printed as a table
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/serving.py
+
+calibration: $(STAMP)  ## refit every shipped parameter to the measurements in calibration/
+	$(BIN)/python scripts/calibrate_shipped.py --workers $(WORKERS)
 
 clean:  ## forget the environment and the outputs
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

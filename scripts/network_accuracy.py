@@ -34,7 +34,7 @@ Key = tuple[str, str, str, int]
 INTRODUCTION = """# How accurate are collectives?
 
 This page is written by `scripts/network_accuracy.py` from the tables in `calibration/measured` and the
-rows in `catalog/data/efficiency/collectives.csv` (written by `scripts/fit_collectives.py`).
+rows in `catalog/data/efficiency/collectives.csv` (written by `make calibration`).
 
 - **held out**: every size predicted from the half of the sizes without it, mean absolute relative
   error, both halves; **same half** is the half that the earlier study tested on;

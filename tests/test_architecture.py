@@ -32,6 +32,7 @@ REPORT_MODULES = {
     "tokenroof.catalog.core",
     "tokenroof.catalog.tuning",
     "tokenroof.catalog.dtypes",
+    "tokenroof.catalog.efficiency",
     "tokenroof.catalog.model",
     "tokenroof.graph.core",
     "tokenroof.workload.core",

@@ -16,7 +16,7 @@ _WHICH, _WHAT, _OUT, _RUN = "Rows", "Parameters", "Output", "Run"
 
 def calibrate(
     data: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--data",
             help="Measured runs: CSV with columns as in docs/howto/validate.md, or what a benchmark client "
@@ -24,7 +24,16 @@ def calibrate(
             metavar="FILE",
             rich_help_panel=_WHICH,
         ),
-    ],
+    ] = None,
+    operators: Annotated[
+        Path | None,
+        typer.Option(
+            "--operators",
+            help="Directory of measured operators: Parquet tables as in calibration/measured.",
+            metavar="DIR",
+            rich_help_panel=_WHICH,
+        ),
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,20 +89,21 @@ def calibrate(
         Path | None,
         typer.Option(
             "--out",
-            help="Write a catalog directory (tuning.csv, calibration.json) for --catalog.",
+            help="Write a catalog directory (tuning.csv, efficiency/, calibration.json) for --catalog.",
             metavar="DIR",
             rich_help_panel=_OUT,
         ),
     ] = None,
 ) -> None:
-    """Fit parameters of chips and engines to measured servings; exit code 3 when the rows identify none.
+    """Fit parameters of chips and engines to measurements of your own; exit code 3 when these identify none.
 
     tokenroof calibrate --data my-runs.csv --out my-catalog
     """
     from tokenroof.api.calibration import calibrate as ask
 
     found = ask(
-        data,
+        data or None,
+        operators=operators,
         given=pairs("--set", sets),
         parameters=parameters,
         scopes=scopes,

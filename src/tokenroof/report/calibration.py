@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
@@ -13,9 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from tokenroof.calibrate.fitting.core import Errors, Fit, Refusal
+from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.catalog.tuning import TUNABLES, Parameter
 from tokenroof.report.json import plain
 from tokenroof.report.tables import grid, lines
+
+Operators: TypeAlias = Mapping[str, tuple[OpEfficiency, ...]]
+"""Fitted forms by the name of their file."""
 
 LABELS = {"throughput": "throughput", "tpot": "time per token", "ttft": "first token"}
 _DASH = "-"
@@ -23,8 +28,17 @@ _FEW = 4
 _WEAK = 0.15
 
 
-def tables(found: Fit) -> RenderableType:
-    """Everything: fitted parameters, errors, what was refused."""
+def tables(found: Fit | None, operators: Operators = MappingProxyType({})) -> RenderableType:
+    """Everything: fitted parameters, errors, what was refused, forms of operators."""
+    parts: list[RenderableType] = []
+    if found is not None:
+        parts += _of_fit(found)
+    if operators:
+        parts.append(forms(operators))
+    return Stack(*parts)
+
+
+def _of_fit(found: Fit) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if found.reason:
         parts.append(Text(f"Nothing was fitted: {found.reason}\n"))
@@ -36,7 +50,21 @@ def tables(found: Fit) -> RenderableType:
     if found.refused_rows:
         total = f"{len(found.refused_rows)} of {len(found.refused_rows) + len(found.subjects)}"
         parts.append(_refusals(f"Rows that were not used: {total}", "row", found.refused_rows))
-    return Stack(*parts)
+    return parts
+
+
+def forms(operators: Operators) -> Table:
+    """Fitted forms of measured operators, with their error on rows that were not fitted."""
+    table = grid("Forms of measured operators")
+    for name in ("operator", "chip", "kernels", "format"):
+        table.add_column(name, overflow="fold")
+    for name in ("rows", "mean error,\nheld out"):
+        table.add_column(name, justify="right")
+    for rows in operators.values():
+        for row in rows:
+            what = (row.op, row.chip, row.kernels, row.dtype)
+            table.add_row(*map(Text, what), str(row.rows), _percent(row.error_fraction))
+    return table
 
 
 def parameters(found: Fit) -> Table:
@@ -144,8 +172,27 @@ def _percent(fraction: float, *, signed: bool = False) -> str:
     return f"{100 * fraction:+.1f} %" if signed else f"{100 * fraction:.1f} %"
 
 
-def document(found: Fit) -> dict[str, Any]:
-    """The whole fit as plain values; errors in percent (docs/reference/json.md)."""
+def document(found: Fit | None, operators: Operators = MappingProxyType({})) -> dict[str, Any]:
+    """The whole calibration as plain values; errors in percent (docs/reference/json.md)."""
+    return (_fit_document(found) if found is not None else {}) | {
+        "operators": [
+            {
+                "file": name,
+                "op": row.op,
+                "chip": row.chip,
+                "kernels": row.kernels,
+                "dtype": row.dtype,
+                "parameters": dict(row.parameters),
+                "rows": row.rows,
+                "held_out_mean_ape": 100 * row.error_fraction,
+            }
+            for name, rows in operators.items()
+            for row in rows
+        ]
+    }
+
+
+def _fit_document(found: Fit) -> dict[str, Any]:
     return {
         "reason": found.reason,
         "coverage": {

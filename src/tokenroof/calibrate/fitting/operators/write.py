@@ -31,12 +31,17 @@ def write_rows(rows: Sequence[OpEfficiency], path: Path, *, error: str = ".4f") 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows:
-            parameters = " ".join(f"{name}={value:.4g}" for name, value in row.parameters.items())
-            what = (row.op, row.chip, row.kernels, row.dtype, row.kernel, row.form, parameters)
-            writer.writerow((*what, format(row.error_fraction, error), row.rows, row.source, row.claim))
+        csv.writer(file, lineterminator="\n").writerows((COLUMNS, *texts(rows, error=error)))
+
+
+def texts(rows: Sequence[OpEfficiency], *, error: str = ".4f") -> list[tuple[str, ...]]:
+    """The fields of rows as they are written."""
+    out: list[tuple[str, ...]] = []
+    for row in rows:
+        parameters = " ".join(f"{name}={value:.4g}" for name, value in row.parameters.items())
+        what = (row.op, row.chip, row.kernels, row.dtype, row.kernel, row.form, parameters)
+        out.append((*what, format(row.error_fraction, error), str(row.rows), row.source, row.claim))
+    return out
 
 
 def measured_tables(directory: Path) -> tuple[str, ...]:
