@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,9 @@ _FARTHEST = 3.0
 """Half-widths beyond which a residual counts as so many, in the width of a group."""
 _NOT_WORTH_SAYING = 0.1
 """Logarithm of a group's width below which it is left out."""
-_WIDENINGS = tuple(1.0 + 0.05 * step for step in range(31))
+_WIDEST = 3.0
+"""Most that an interval is widened for groups that it was not made from."""
+_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,15 +153,13 @@ def quantile_ends(values: FloatArray, missed: float = MISSED) -> tuple[float, fl
     )
 
 
-def build(residuals: Iterable[Residual], *, widened: bool = True) -> Accuracy:
-    """The factors that residuals give.
+def build(residuals: Iterable[Residual]) -> Accuracy:
+    """The factors that residuals give, widened until they cover groups that they were not made from.
 
     Parameters
     ----------
     residuals : iterable of Residual
         Of cross-validation; a row may be in every fold.
-    widened : bool
-        Whether factors are widened until they cover groups that they were not made from.
 
     Returns
     -------
@@ -167,16 +167,31 @@ def build(residuals: Iterable[Residual], *, widened: bool = True) -> Accuracy:
         Scopes with fewer than twelve rows are left out. What was measured stands beside the factors.
     """
     known = tuple(residuals)
-    found = _once(known)
-    if not widened:
-        return found
-    scoped = by_scope(known)
-    return replace(
-        found,
-        spreads=tuple(
-            _stretched(each, widening(scoped[each.metric, each.prediction, each.scope], found))
-            for each in found.spreads
-        ),
+    relatives = _relatives(known)
+    bare = Accuracy(relatives=relatives)
+    spreads = []
+    for key, members in by_scope(known).items():
+        if len(members) < LEAST_ROWS:
+            continue
+        sample = _sample(members, bare)
+        middle, below, above = _ends(sample)
+        factor = widening(sample)
+        spreads.append(
+            Spread(
+                metric=key[0],
+                prediction=key[1],
+                scope=key[2],
+                low_factor=math.exp(middle - factor * below),
+                middle_factor=math.exp(middle),
+                high_factor=math.exp(middle + factor * above),
+                rows=len(members),
+                groups=int(np.unique(sample.groups).size),
+            )
+        )
+    return Accuracy(
+        spreads=tuple(spreads),
+        relatives=relatives,
+        served=counted({each.row: each.asked for each in known}.values()),
     )
 
 
@@ -197,22 +212,6 @@ def left_out(members: Sequence[Residual]) -> list[tuple[list[Residual], list[Res
     ]
 
 
-def _once(residuals: Sequence[Residual]) -> Accuracy:
-    """Factors as they come, and the widths of groups."""
-    relatives = _relatives(residuals)
-    bare = Accuracy(relatives=relatives)
-    spreads = tuple(
-        _spread(key, members, bare)
-        for key, members in by_scope(residuals).items()
-        if len(members) >= LEAST_ROWS
-    )
-    return Accuracy(
-        spreads=spreads,
-        relatives=relatives,
-        served=counted({each.row: each.asked for each in residuals}.values()),
-    )
-
-
 def counted(found: Iterable[Asked]) -> tuple[Served, ...]:
     """Every combination, with how often it occurs."""
     names = ("chip", "family", "engine", "model", "kind", "format")
@@ -222,29 +221,32 @@ def counted(found: Iterable[Asked]) -> tuple[Served, ...]:
     )
 
 
-def _spread(key: Key, members: Sequence[Residual], accuracy: Accuracy) -> Spread:
-    metric, prediction, scope = key
-    values = np.array([each.log_ratio for each in members])
-    middle = float(np.median(values))
-    low, high = quantile_ends((values - middle) / _widths(members, accuracy))
-    return Spread(
-        metric=metric,
-        prediction=prediction,
-        scope=scope,
-        low_factor=math.exp(middle + min(low, 0.0)),
-        middle_factor=math.exp(middle),
-        high_factor=math.exp(middle + max(high, 0.0)),
-        rows=len(members),
-        groups=len({each.group for each in members}),
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Residuals of one metric and scope as arrays of shape (num_residuals,): logarithms, widths, groups."""
+
+    logs: FloatArray
+    widths: FloatArray
+    groups: npt.NDArray[np.str_]
+
+    def only(self, keep: npt.NDArray[np.bool_]) -> Sample:
+        """Some of them."""
+        return Sample(self.logs[keep], self.widths[keep], self.groups[keep])
+
+
+def _sample(members: Sequence[Residual], accuracy: Accuracy) -> Sample:
+    return Sample(
+        np.array([each.log_ratio for each in members]),
+        _widths(members, accuracy),
+        np.array([each.group for each in members]),
     )
 
 
-def _stretched(spread: Spread, factor: float) -> Spread:
-    return replace(
-        spread,
-        low_factor=spread.middle_factor * (spread.low_factor / spread.middle_factor) ** factor,
-        high_factor=spread.middle_factor * (spread.high_factor / spread.middle_factor) ** factor,
-    )
+def _ends(sample: Sample) -> tuple[float, float, float]:
+    """Middle of the logarithms, and how far the ends lie below and above it where the width is 1."""
+    middle = float(np.median(sample.logs))
+    low, high = quantile_ends((sample.logs - middle) / sample.widths)
+    return middle, max(-low, 0.0), max(high, 0.0)
 
 
 # --- groups --------------------------------------------------------------------------------------
@@ -294,27 +296,31 @@ def _of_kind(kind: str, members: Sequence[Residual]) -> list[Relative]:
         off = np.abs(values - np.median(values))
         sizes[mask] = np.minimum(off / max(float(np.quantile(off, 1.0 - MISSED)), 1e-9), _FARTHEST)
     usual = float(np.sqrt((sizes**2).mean())) or 1.0
-    names = {facet: np.array([getattr(each.asked, facet) for each in members]) for facet in FACETS}
-    widths = {(facet, str(name)): 1.0 for facet in FACETS for name in np.unique(names[facet])}
-    for _ in range(20):
-        for facet, name in widths:
-            mask = names[facet] == name
+    names = {facet: np.unique([getattr(each.asked, facet) for each in members]) for facet in FACETS}
+    codes = {
+        facet: np.searchsorted(names[facet], [getattr(each.asked, facet) for each in members])
+        for facet in FACETS
+    }
+    widths = {facet: np.ones(names[facet].size) for facet in FACETS}
+    for _ in range(_ROUNDS):
+        for facet in FACETS:
             others = np.ones(len(members))
             for other in FACETS:
                 if other != facet:
-                    others *= np.array([widths[other, each] for each in names[other]])
-            rows = mask.sum() / per_row
-            square = float(((sizes[mask] / usual / others[mask]) ** 2).mean())
-            widths[facet, name] = math.sqrt((rows * square + _PRIOR_ROWS) / (rows + _PRIOR_ROWS))
+                    others *= widths[other][codes[other]]
+            squares = np.bincount(codes[facet], (sizes / usual / others) ** 2) / per_row
+            rows = np.bincount(codes[facet]) / per_row
+            widths[facet] = np.sqrt((squares + _PRIOR_ROWS) / (rows + _PRIOR_ROWS))
     return [
         Relative(
             metric=kind,
             facet=facet,
-            name=name,
-            spread=width,
+            name=str(name),
+            spread=float(width),
             rows=len({each.row for each in members if getattr(each.asked, facet) == name}),
         )
-        for (facet, name), width in widths.items()
+        for facet in FACETS
+        for name, width in zip(names[facet], widths[facet], strict=True)
         if abs(math.log(width)) > _NOT_WORTH_SAYING
     ]
 
@@ -322,38 +328,21 @@ def _of_kind(kind: str, members: Sequence[Residual]) -> list[Relative]:
 # --- groups that the factors were not made from --------------------------------------------------
 
 
-def _inside(members: Sequence[Residual], accuracy: Accuracy, factor: float = 1.0) -> list[bool]:
-    """Whether each residual lies in the interval of its metric and scope."""
-    out = []
-    widths = _widths(members, accuracy)
-    for each, width in zip(members, widths, strict=True):
-        spread = accuracy.spread(each.metric, each.prediction, each.scope)
-        if spread is None:
-            continue
-        middle = math.log(spread.middle_factor)
-        low = middle - factor * width * (middle - math.log(spread.low_factor))
-        high = middle + factor * width * (math.log(spread.high_factor) - middle)
-        out.append(min(low, 0.0) <= each.log_ratio <= max(high, 0.0))
-    return out
-
-
-def widening(members: Sequence[Residual], accuracy: Accuracy) -> float:
+def widening(sample: Sample) -> float:
     """Factor on the logarithms at which intervals cover nine of ten rows of groups they were not made from.
 
-    Parameters
-    ----------
-    members : sequence of Residual
-        Of one metric and scope.
-    accuracy : Accuracy
-        Whose widths of groups are used.
+    What lies between the prediction itself and the middle is always covered.
     """
-    pairs = [(own, others) for own, others in left_out(members) if len(others) >= LEAST_ROWS]
-    if not pairs:
+    found = []
+    for group in np.unique(sample.groups):
+        own = sample.groups == group
+        if (~own).sum() < LEAST_ROWS:
+            continue
+        middle, below, above = _ends(sample.only(~own))
+        logs = sample.logs[own]
+        sides = np.where(logs > middle, max(above, 1e-9), max(below, 1e-9))
+        inner = (logs >= min(middle, 0.0)) & (logs <= max(middle, 0.0))
+        found.append(np.where(inner, 0.0, np.abs(logs - middle) / sides / sample.widths[own]))
+    if not found:
         return 1.0
-    bare = Accuracy(relatives=accuracy.relatives)
-    made = [(own, replace(bare, spreads=(_spread(own[0].key, others, bare),))) for own, others in pairs]
-    for factor in _WIDENINGS:
-        inside = [hit for own, found in made for hit in _inside(own, found, factor)]
-        if np.mean(inside) >= 1.0 - MISSED:
-            return factor
-    return _WIDENINGS[-1]
+    return min(max(quantile_ends(np.concatenate(found), 2.0 * MISSED)[1], 1.0), _WIDEST)

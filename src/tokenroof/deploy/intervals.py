@@ -96,8 +96,16 @@ RULES: Mapping[str, Rule] = {
 interval: they were asked for (chips, price of the deployment), or nobody measured them (cache in use)."""
 
 
-def log_range(rule: Rule, asked: tuple[Asked, ...], prediction: str, accuracy: Accuracy) -> Range | None:
-    """Logarithms of the factors on a metric, the widest of all pools; None when nothing is known."""
+_RULES = tuple(dict.fromkeys(RULES.values()))
+
+
+def log_range(
+    rule: Rule, asked: tuple[Asked, ...], prediction: str, accuracy: Accuracy, most: float = math.inf
+) -> Range | None:
+    """Logarithms of the factors on a metric, the widest of all pools; None when nothing is known.
+
+    ``most`` is that of the largest factor on throughput that can be: nothing is served that is not sent.
+    """
     found: list[Range] = []
     for each in asked:
         low = high = 0.0
@@ -105,6 +113,8 @@ def log_range(rule: Rule, asked: tuple[Asked, ...], prediction: str, accuracy: A
             known = log_factors(each, rule.of, prediction, accuracy)
             if known is None:
                 return None
+            if rule.of == THROUGHPUT:
+                known = min(known[0], most), min(known[1], most)
             low, high = known if rule.sense > 0 else (-known[1], -known[0])
         if rule.power:
             drawn = power_interval(each.chip)
@@ -152,7 +162,8 @@ def with_intervals(estimate: Estimate, catalog: Catalog, *, load: str | None = N
     accuracy = catalog.accuracy
     prediction = CLOSED_FORM if estimate.run is None else SIMULATED
     asked = asked_of(estimate.deployment, load=load or load_of(estimate), grounded=estimate.grounded)
-    ranges = {rule: log_range(rule, asked, prediction, accuracy) for rule in set(RULES.values())}
+    most = _all_sent(estimate) if asked[0].load == OPEN else math.inf
+    ranges = {rule: log_range(rule, asked, prediction, accuracy, most) for rule in _RULES}
     metrics = dict(estimate.metrics)
     for name, metric in estimate.metrics.items():
         rule = RULES.get(name.partition(":")[0])
@@ -163,6 +174,14 @@ def with_intervals(estimate: Estimate, catalog: Catalog, *, load: str | None = N
         metrics |= _good(estimate, metrics, asked, accuracy)
     notes = notes_of(asked, accuracy) if any(ranges.values()) else ()
     return replace(estimate, metrics=metrics, assumptions=(*estimate.assumptions, *notes))
+
+
+def _all_sent(estimate: Estimate) -> float:
+    """Logarithm of requests sent over requests served: what throughput can gain in an open loop."""
+    sent, served = (estimate.metrics.get(name) for name in ("request_rate_per_s", "requests_per_s"))
+    if sent is None or served is None or not served.value > 0.0:
+        return math.inf
+    return math.log(max(sent.value / served.value, 1.0))
 
 
 def between(metric: Metric, found: Range, most: float = math.inf) -> Metric:

@@ -59,7 +59,11 @@ def goodput(estimates: Sequence[Estimate]) -> alt.VConcatChart:
     number = best.mark_text(fontSize=11, dy=-11, align="center").encode(
         x=bare, y=good, text="text:N", color=alt.Color("deployment:N", legend=None)
     )
-    upper = [reference.encode(x=bare, y=good), *_lines(rows, bare, good, colour), number]
+    ends = rows_chart([row for row in rows if row["good_low"] is not None])
+    across = ends.mark_rule(strokeWidth=1, opacity=0.35, clip=True).encode(
+        x=bare, y=alt.Y("good_low:Q"), y2="good_high:Q", color=alt.Color("deployment:N", legend=None)
+    )
+    upper = [across, reference.encode(x=bare, y=good), *_lines(rows, bare, good, colour), number]
     quiet = alt.TitleParams(text="")
     panels = [
         layered(upper, width=_WIDTH, height=_HEIGHT, title=quiet),
@@ -107,6 +111,8 @@ def goodput_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
             "deployment": _name(estimate),
             "rate": float(estimate.metrics[RATE].value),
             "good": float(estimate.metrics[GOOD].value),
+            "good_low": estimate.metrics[GOOD].low,
+            "good_high": estimate.metrics[GOOD].high,
             "share": float(estimate.metrics[SHARE].value),
             "part": share(estimate.metrics[SHARE].value),
             "text": f"{digits(estimate.metrics[GOOD].value)}/s",

@@ -11,7 +11,7 @@ from tokenroof.deploy.core import Estimate
 from tokenroof.report import theme
 from tokenroof.report.charts.altair_types import layered, rows_chart
 from tokenroof.report.human import human
-from tokenroof.report.labels import common, num_chips, short_name
+from tokenroof.report.labels import common, metric_range, num_chips, short_name, with_range
 
 _ROOM_X, _ROOM_Y = 0.045, 0.035  # of the plot: what a number takes
 _X, _Y = "output_tokens_per_s_per_user", "output_tokens_per_s_per_chip"
@@ -49,8 +49,13 @@ def sweep(estimates: Sequence[Estimate]) -> alt.LayerChart:
             "concurrency:Q",
             alt.Tooltip("user:Q", format=",.1f", title="tokens/s per user"),
             alt.Tooltip("chip:Q", format=",.0f", title="tokens/s per chip"),
+            alt.Tooltip("chip_range:N", title="nine of ten measured"),
             alt.Tooltip("tpot:N", title="time per output token"),
         ],
+    )
+    ends = rows_chart([row for row in rows if row["chip_low"] is not None])
+    across = ends.mark_rule(strokeWidth=1, opacity=0.35).encode(
+        x=x, y=alt.Y("chip_low:Q"), y2="chip_high:Q", color=alt.Color("deployment:N", legend=None)
     )
     labelled = rows_chart([row for row in rows if row["labelled"]])
     text = labelled.mark_text(fontSize=10, dx=6, dy=-7, align="left").encode(
@@ -59,14 +64,26 @@ def sweep(estimates: Sequence[Estimate]) -> alt.LayerChart:
     shape = common(f"{e.shape.isl_tokens:,} tokens in, {e.shape.osl_tokens:,} out" for e in estimates)
     model = common(e.deployment.model.name for e in estimates)
     return layered(
-        [line, dots, text],
+        [across, line, dots, text],
         width=620,
         height=400,
         title=alt.TitleParams(
             text="Throughput against interactivity",
-            subtitle=f"{model}: {shape}. Numbers at the dots: sequences at once.",
+            subtitle=f"{model}: {shape}. Numbers at the dots: sequences at once."
+            + (" Thin lines: where nine of ten measured servings lie." if any(_ranged(rows)) else ""),
         ),
     )
+
+
+def _ranged(rows: Sequence[dict[str, Any]]) -> list[bool]:
+    return [row["chip_low"] is not None for row in rows]
+
+
+def _tpot(estimate: Estimate) -> str:
+    if "tpot_s" not in estimate.metrics:
+        return "n/a"
+    metric = estimate.metrics["tpot_s"]
+    return with_range(human(metric.value, "s"), metric_range("tpot_s", metric))
 
 
 def _line_name(estimate: Estimate) -> str:
@@ -85,7 +102,10 @@ def sweep_rows(estimates: Sequence[Estimate]) -> list[dict[str, Any]]:
             "concurrency": estimate.concurrency,
             "user": float(estimate.metrics[_X].value),
             "chip": float(estimate.metrics[_Y].value),
-            "tpot": human(estimate.metrics["tpot_s"].value, "s") if "tpot_s" in estimate.metrics else "n/a",
+            "chip_low": estimate.metrics[_Y].low,
+            "chip_high": estimate.metrics[_Y].high,
+            "chip_range": metric_range(_Y, estimate.metrics[_Y]) or "n/a",
+            "tpot": _tpot(estimate),
         }
         for estimate in estimates
         if _X in estimate.metrics and _Y in estimate.metrics
