@@ -27,7 +27,14 @@ WRITTEN_PAGES = (
     "docs/quickstart.md",
     *(
         f"docs/howto/{name}.md"
-        for name in ("add-a-chip", "import-a-model", "compare-future-memory", "read-the-answer", "simulate")
+        for name in (
+            "add-a-chip",
+            "import-a-model",
+            "compare-future-memory",
+            "read-the-answer",
+            "simulate",
+            "validate",
+        )
     ),
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -44,7 +44,8 @@ def cli_page() -> str:
     """Every command with its help, arguments and options."""
     parts = [
         "# Commands\n\nPrices, names and formats are those of [the catalog](catalog.md). ",
-        "Bad input and nothing feasible both end with exit code 2.\n",
+        "Bad input and nothing feasible both end with exit code 2, `validate` without a predicted row "
+        "with 3.\n",
     ]
     for name, found in commands():
         parts.append(f"\n## {name}\n\n{_paragraphs(found.help or '')}\n")

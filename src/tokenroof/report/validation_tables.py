@@ -32,7 +32,7 @@ Worst = Sequence[tuple[Outcome, str, float]]
 """Rows, the metric of each that is furthest off, and its error."""
 
 _FEW_IDS = 4
-_LONG_REMARK = 110
+_LONG_REMARK = 220
 _WEAK = 0.15
 """Median errors above this are marked."""
 
