@@ -66,5 +66,5 @@ def test_where_takes_rows_that_say_one_of_several() -> None:
 def test_where_names_what_there_is() -> None:
     with pytest.raises(InputError, match=r"no row has quality 'Z'. They have: A, B, \"\"\."):
         files.only(rows("A", "B", ""), {"quality": ["Z"]})
-    with pytest.raises(InputError, match=r"no row has a column 'qualty'\. Nearest: quality\."):
+    with pytest.raises(InputError, match=r"no row has a column 'qualty'\. Nearest: quality"):
         files.only(rows("A"), {"qualty": ["A"]})

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from tokenroof.calibrate.readers import read_results
+from tokenroof.calibrate.readers import COLUMNS, read_results
 from tokenroof.calibrate.validation.core import Row
 from tokenroof.calibrate.validation.results import Reference
 from tokenroof.errors import InputError
@@ -91,20 +91,18 @@ def columns_of(rows: Sequence[Read]) -> tuple[str, ...]:
 
 
 def check_columns(names: Iterable[str], rows: Sequence[Read], *, option: str) -> None:
-    """Refuse columns that no row has.
+    """Refuse columns that no row has, unless they are known: then no row says what is in them.
 
     Raises
     ------
     InputError
         With the nearest ones there are.
     """
-    known = columns_of(rows)
+    known = tuple(dict.fromkeys((*columns_of(rows), *COLUMNS)))
     for name in names:
         if name not in known:
             near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
-            hint = (
-                f"Nearest: {', '.join(near)}." if near else f"The rows have: {', '.join(known[:_SHOWN])}, ..."
-            )
+            hint = f"Nearest: {', '.join(near)}." if near else f"There are: {', '.join(known[:_SHOWN])}, ..."
             raise InputError(f"{option}: no row has a column {name!r}. {hint}")
 
 
