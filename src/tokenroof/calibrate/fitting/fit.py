@@ -105,11 +105,9 @@ def fit(
         There are no rows, no candidates, or nothing that the rows can tell.
     """
     if not evaluator.subjects:
-        raise InputError(
-            "no row can be fitted on: see the reasons above. Rows need a load, lengths, results."
-        )
+        raise UnidentifiedError("no row can be fitted on: rows need a load, lengths and results.")
     if not candidates:
-        raise InputError("no parameter depends on these rows.")
+        raise UnidentifiedError("no parameter depends on these rows.")
     around = _Around(evaluator, tuple(candidates), begin, settings)
     before = around.log_predicted(np.zeros(len(candidates)))
     if not np.isfinite(before).any():
@@ -123,8 +121,8 @@ def fit(
     refused: list[Refusal] = []
     for step in range(settings.steps):
         if step in _SLOPES_AT:
+            tell(f"slopes of {len({each.name for each in candidates})} kinds of parameters")
             by_name = around.slopes(place, now)
-            tell(f"slopes of {len(by_name)} kinds of parameters")
         problem = around.problem(by_name, now, place)
         if asked and step in _CHOICE_AT:
             active, more = identified(problem, candidates, active, settings)
