@@ -172,7 +172,8 @@ def with_intervals(estimate: Estimate, catalog: Catalog, *, load: str | None = N
             metrics[name] = between(metric, found, rule.most)
     if estimate.run is not None:
         metrics |= _good(estimate, metrics, asked, accuracy)
-    notes = notes_of(asked, accuracy) if any(ranges.values()) else ()
+    ranged = any(metric.low is not None for metric in metrics.values())
+    notes = notes_of(asked, accuracy) if ranged else ()
     return replace(estimate, metrics=metrics, assumptions=(*estimate.assumptions, *notes))
 
 
