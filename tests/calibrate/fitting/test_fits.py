@@ -65,7 +65,7 @@ def test_rows_that_are_right_already_identify_nothing() -> None:
 
 
 def test_no_rows_are_refused_with_their_reasons() -> None:
-    rows = [(row, "") for row in asked_rows(hardware="h1000")]
+    rows = [(row, "") for row in asked_rows(hardware="h1000", total_tput_per_gpu="100")]
     found = fitted(rows)
     assert "no row can be fitted on" in found.reason
     assert len(found.refused_rows) == 5
