@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check docs bench calibration clean
+.PHONY: help setup demo test check docs bench calibration accuracy clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -42,6 +42,14 @@ bench: $(STAMP)  ## speed, printed as a table
 
 calibration: $(STAMP)  ## refit every shipped parameter to the measurements in calibration/
 	$(BIN)/python scripts/calibrate_shipped.py --workers $(WORKERS)
+	$(BIN)/python scripts/fit_intervals.py --predict --workers $(WORKERS)
+	$(BIN)/python scripts/fit_intervals.py --predict --no-coverage --workers $(WORKERS) \
+	  --tunings calibration/fitted/without.csv
+	$(MAKE) accuracy
+
+accuracy: $(STAMP)  ## simulate every measured serving again; docs/accuracy.md
+	$(BIN)/python scripts/predict_validation.py --workers $(WORKERS)
+	$(BIN)/python scripts/accuracy_page.py
 
 clean:  ## forget the environment and the outputs
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .hypothesis

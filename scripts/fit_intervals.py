@@ -1,11 +1,11 @@
 """Rebuild the factors of intervals, ``catalog/data/accuracy.csv`` and ``served.csv``.
 
 python scripts/fit_intervals.py            from residuals in calibration/validation/residuals.parquet
-python scripts/fit_intervals.py --predict  predicts the measured servings first, with the shipped parameters
-python scripts/fit_intervals.py --predict --tunings FILE.csv
+python scripts/fit_intervals.py --predict  predicts the measured servings first
 
-The last takes parameters that were fitted without each group: columns fold, group, name, scope, value; a
-fold is "hardware", "model", "framework" or "shape".
+Rows are predicted with parameters that were fitted without their group, calibration/fitted/without.csv or
+--tunings FILE.csv: columns fold, group, name, scope, value; a fold is "hardware", "model", "framework" or
+"shape". A group that is not in it has the shipped parameters.
 
 Prints what the intervals cover of groups that neither parameters nor intervals were made from.
 """
@@ -27,6 +27,7 @@ from tokenroof.catalog.accuracy import write
 from tokenroof.catalog.catalog import load
 
 ROOT = Path(__file__).resolve().parents[1]
+WITHOUT = ROOT / "calibration" / "fitted" / "without.csv"
 RESIDUALS = ROOT / "calibration" / "validation" / "residuals.parquet"
 
 
@@ -34,14 +35,16 @@ def main() -> None:
     """Write the files and print the coverage."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--predict", action="store_true", help="simulate the measured servings again")
-    parser.add_argument("--tunings", type=Path, help="parameters fitted without each group, CSV")
+    parser.add_argument(
+        "--tunings", type=Path, default=WITHOUT, help="parameters fitted without each group, CSV"
+    )
     parser.add_argument("--residuals", type=Path, default=RESIDUALS, help="where residuals are kept")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--no-coverage", action="store_true", help="leave out the coverage")
     asked = parser.parse_args()
     if asked.predict:
         catalog = load()
-        tunings = read_tunings(asked.tunings, catalog.tuning) if asked.tunings else {}
+        tunings = read_tunings(asked.tunings, catalog.tuning) if asked.tunings.is_file() else {}
         rows = [row for row, problem in read_rows(shipped_files()) if not problem]
         found = residuals(rows, catalog, tunings, workers=asked.workers, progress=_tell)
         to_frame(found).write_parquet(asked.residuals)

@@ -221,3 +221,11 @@ def test_loads_are_told_apart() -> None:
     in_turn = simulate(SERVER, requests_of([500] * 8, [40] * 8, concurrency=2), catalog=CATALOG)
     assert load_of(in_turn) == CLOSED
     assert load_of(closed("h100")) == CLOSED
+
+
+def test_operators_carry_the_held_out_error_of_their_class_on_that_chip() -> None:
+    measured = {op.name: op.error_fraction for op in closed("h100").phases["decode"].ops}
+    assert 0.0 < (measured["attn.qkv"] or 0.0) < 0.5
+    assert 0.0 < (measured["attn.decode"] or 0.0) < 0.5
+    borrowed = closed("gaudi3").phases["decode"].ops
+    assert all(op.error_fraction is None for op in borrowed if op.name == "attn.qkv")

@@ -150,6 +150,8 @@ class OpRow:
 
     ``intensity_flop_per_byte`` and ``achieved_flop_per_s`` place it on the roofline. ``energy_j`` is
     dynamic energy on one chip of every stage; None when no power figure of the chip is known.
+    ``error_fraction`` is the mean absolute error of such operators on this chip, of measurements that the
+    fit did not see; None where none were made.
     """
 
     name: str
@@ -165,6 +167,7 @@ class OpRow:
     achieved_flop_per_s: float
     peak_flop_per_s: float
     energy_j: float | None
+    error_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -14,6 +15,8 @@ from tokenroof.deploy.provenance import Power
 from tokenroof.graph.core import Collective, Num, Op
 from tokenroof.perf.core import Machine, OpTime, StepTime
 from tokenroof.perf.peaks import peak_name
+from tokenroof.perf.step import step_time
+from tokenroof.perf.watch import watched
 
 HOST = "host"
 """Limit under which the engine's own time per step is counted."""
@@ -154,7 +157,16 @@ def _row(item: OpTime, machine: Machine, limit: str, phase_s: float) -> OpRow:
         achieved_flop_per_s=flop / time_s if time_s else 0.0,
         peak_flop_per_s=float(machine.peak_flop_per_s[peak_name(op, machine)]),
         energy_j=None if item.energy_j is None else _total(item.energy_j, item.time_s),
+        error_fraction=_error_fraction(op, machine),
     )
+
+
+def _error_fraction(op: Op, machine: Machine) -> float | None:
+    """Held-out error of the operator's efficiency on this very chip; the largest of several."""
+    looking, rows = watched(machine)
+    step_time((op,), looking)
+    own = [row.error_fraction for row in rows.seen.values() if row.chip == machine.name and row.rows]
+    return max((each for each in own if math.isfinite(each)), default=None)
 
 
 def _count(value: object, steps: int) -> float:

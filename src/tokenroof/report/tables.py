@@ -181,13 +181,13 @@ def infeasible(estimates: Sequence[Estimate]) -> Table | None:
 
 
 def operators(phase: Phase, *, title: str) -> Table:
-    """Every operator of a phase: time, share, limit, work, how near to the peak."""
+    """Every operator of a phase: time, share, limit, work, how near to the peak, error of such operators."""
     table = grid(title)
     table.add_column("operator")
     for column in ("runs", "time", "share"):
         table.add_column(column, justify="right")
     table.add_column("limited by")
-    for column in ("arithmetic", "traffic", "flop/byte", "of peak"):
+    for column in ("arithmetic", "traffic", "flop/byte", "of peak", "error"):
         table.add_column(column, justify="right")
     for op in sorted(phase.ops, key=lambda row: -row.time_s):
         moved = op.bytes if op.bytes else op.message_bytes
@@ -201,6 +201,7 @@ def operators(phase: Phase, *, title: str) -> Table:
             human(moved, "bytes") if moved else _DASH,
             human(op.intensity_flop_per_byte) if op.flop else _DASH,
             share(op.achieved_flop_per_s / op.peak_flop_per_s) if op.flop else _DASH,
+            share(op.error_fraction) if op.error_fraction is not None else _DASH,
         )
     host = phase.time_s - sum(op.time_s for op in phase.ops)
     if host > 1e-3 * phase.time_s:
@@ -210,7 +211,7 @@ def operators(phase: Phase, *, title: str) -> Table:
             human(host, "s"),
             share(host / phase.time_s),
             "host overhead",
-            *[_DASH] * 4,
+            *[_DASH] * 5,
         )
     return table
 
