@@ -42,9 +42,6 @@ bench: $(STAMP)  ## speed, printed as a table
 
 calibration: $(STAMP)  ## refit every shipped parameter to the measurements in calibration/
 	$(BIN)/python scripts/calibrate_shipped.py --workers $(WORKERS)
-	$(BIN)/python scripts/fit_intervals.py --predict --workers $(WORKERS)
-	$(BIN)/python scripts/fit_intervals.py --predict --no-coverage --workers $(WORKERS) \
-	  --tunings calibration/fitted/without.csv
 	$(MAKE) accuracy
 
 accuracy: $(STAMP)  ## simulate every measured serving again; docs/accuracy.md
