@@ -45,3 +45,16 @@ def test_a_short_run_shows_nothing(monkeypatch):
 )
 def test_simulated_times_are_short(seconds, text):
     assert progress.simulated_text(seconds) == text
+
+
+def test_rows_are_counted_where_somebody_looks(monkeypatch):
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    for enabled in (False, True):
+        with progress.counting("validate", total=5, enabled=enabled) as tell:
+            assert tell is None
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", "120")
+    with progress.counting("validate", total=931, enabled=True) as tell:
+        tell(12)
+        tell(30)
+    assert "42/931 rows" in progress.sys.stderr.getvalue()
