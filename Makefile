@@ -42,6 +42,7 @@ bench: $(STAMP)  ## speed, printed as a table
 
 calibration: $(STAMP)  ## refit every shipped parameter to the measurements in calibration/
 	$(BIN)/python scripts/calibrate_shipped.py --workers $(WORKERS)
+	$(BIN)/python scripts/fit_intervals.py --predict --no-coverage --workers $(WORKERS)
 	$(MAKE) accuracy
 
 accuracy: $(STAMP)  ## simulate every measured serving again; docs/accuracy.md
