@@ -38,7 +38,10 @@ WRITTEN_PAGES = (
     ),
 )
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-OTHER_GENERATORS = ("operator_accuracy.py", "network_accuracy.py", "energy_accuracy.py", "measured_traces.py")
+OTHER_GENERATORS = (
+    *("operator_accuracy.py", "network_accuracy.py", "energy_accuracy.py", "measured_traces.py"),
+    "accuracy_page.py",
+)
 CHART = "docs/images/roofline.svg"
 DEMO = re.compile(r"tokenroof (estimate .*?)\n\n", re.DOTALL)
 
