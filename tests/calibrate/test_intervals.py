@@ -10,7 +10,7 @@ import pytest
 from interval_residuals import asked, drawn
 
 from tokenroof.calibrate.coverage import coverage
-from tokenroof.calibrate.intervals import LEAST_ROWS, build, quantile_ends
+from tokenroof.calibrate.intervals import LEAST_ROWS, build, few_groups_factor, quantile_ends
 from tokenroof.calibrate.residuals import from_frame, read_tunings, to_frame, write_tunings
 from tokenroof.catalog.accuracy import (
     BORROWED,
@@ -60,14 +60,29 @@ def test_a_further_value_is_missed_in_at_most_a_tenth_of_the_cases(count: int) -
     assert 0.885 <= np.mean(inside) <= 0.96
 
 
+def test_rows_of_small_weight_count_as_little() -> None:
+    values = np.concatenate([np.zeros(200), np.full(30, 9.0)])
+    heavy = np.concatenate([np.ones(200), np.full(30, 1.0)])
+    light = np.concatenate([np.ones(200), np.full(30, 0.1)])
+    assert quantile_ends(values, heavy)[1] == 9.0
+    assert quantile_ends(values, light)[1] == 0.0
+
+
+@pytest.mark.parametrize(("groups", "table"), [(4, 2.353), (6, 2.015), (11, 1.812), (31, 1.697)])
+def test_few_groups_widen_as_students_quantile(groups: int, table: float) -> None:
+    assert few_groups_factor(groups) == pytest.approx(table / 1.645, rel=4e-3)
+    assert few_groups_factor(2) == few_groups_factor(4)
+
+
 # --- what factors cover --------------------------------------------------------------------------
 
 
 def test_factors_are_the_quantiles_of_what_is_seen() -> None:
     found = build(drawn("shape", rows=200, within=0.1)).spread(THROUGHPUT, SIMULATED, SEEN)
     assert found is not None
-    assert math.log(found.low_factor) == pytest.approx(-0.1645, rel=0.1)
-    assert math.log(found.high_factor) == pytest.approx(0.1645, rel=0.1)
+    end = 0.1645 * few_groups_factor(10)
+    assert math.log(found.low_factor) == pytest.approx(-end, rel=0.05)
+    assert math.log(found.high_factor) == pytest.approx(end, rel=0.05)
     assert (found.rows, found.groups) == (2000, 10)
 
 

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -68,8 +69,8 @@ _FARTHEST = 3.0
 """Half-widths beyond which a residual counts as so many, in the width of a group."""
 _NOT_WORTH_SAYING = 0.1
 """Logarithm of a group's width below which it is left out."""
-_WIDEST = 3.0
-"""Most that an interval is widened for groups that it was not made from."""
+_LEAST_FREE = 3.0
+"""Degrees of freedom of so few groups that nothing is known of their scatter."""
 _ROUNDS = 20
 
 
@@ -115,17 +116,22 @@ class Residual:
         return self.metric, self.prediction, self.scope
 
 
-def quantile_ends(values: FloatArray, missed: float = MISSED) -> tuple[float, float]:
+def quantile_ends(
+    values: FloatArray, weights: FloatArray | None = None, missed: float = MISSED
+) -> tuple[float, float]:
     """Low and high end that a further value of the same kind misses in at most ``missed`` of the cases.
 
     Of n sorted values the floor((n + 1) missed / 2)-th and the ceil((n + 1) (1 - missed / 2))-th, as in split
-    conformal prediction. Where there is none (n below 19 for a tenth) the outermost value is moved out by
-    the part of the half-range that is missing.
+    conformal prediction; with weights the last value up to which no larger part of them is reached, and n
+    is (sum w)^2 / sum w^2. Where there is none (n below 19 for a tenth) the outermost value is moved out by
+    sqrt(ln 20 / ln (n + 1)).
 
     Parameters
     ----------
     values : FloatArray
         Shape (num_values,), at least one.
+    weights : FloatArray, optional
+        Above 0, of the same shape; default: all alike.
     missed : float
         Part outside, half on either side.
 
@@ -139,22 +145,48 @@ def quantile_ends(values: FloatArray, missed: float = MISSED) -> tuple[float, fl
     >>> quantile_ends(np.arange(1.0, 100.0))
     (5.0, 95.0)
     """
-    ordered = np.sort(values)
-    count = ordered.size
-    rank = math.floor((count + 1) * missed / 2.0 + 1e-9)
-    if rank >= 1:
-        return float(ordered[rank - 1]), float(ordered[count - rank])
-    needed = 2.0 / missed - 1.0
-    middle = float(np.median(ordered))
-    stretch = math.sqrt(math.log(needed + 1.0) / math.log(count + 1.0))
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    parts = np.ones(ordered.size) if weights is None else weights[order]
+    count = float(parts.sum() ** 2 / (parts**2).sum())
+    least = (count + 1.0) * missed / 2.0 / count
+    reached = np.cumsum(parts) / parts.sum()
+    if least * count >= 1.0 - 1e-9:
+        back = np.cumsum(parts[::-1]) / parts.sum()
+        first, last = (
+            max(int(np.searchsorted(each, least + 1e-9, side="right")) - 1, 0) for each in (reached, back)
+        )
+        return float(ordered[first]), float(ordered[::-1][last])
+    middle = float(ordered[np.searchsorted(reached, 0.5)])
+    stretch = math.sqrt(math.log(2.0 / missed) / math.log(count + 1.0))
     return (
         middle - stretch * (middle - float(ordered[0])),
         middle + stretch * (float(ordered[-1]) - middle),
     )
 
 
+def few_groups_factor(groups: float) -> float:
+    """Student's 95 % quantile over the normal one: what is known of few levels is that much less sure.
+
+    Parameters
+    ----------
+    groups : float
+        How many there are, in effect; fewer than four count as four.
+
+    Examples
+    --------
+    >>> round(few_groups_factor(4), 2), round(few_groups_factor(11), 2), round(few_groups_factor(1e6), 2)
+    (1.43, 1.1, 1.0)
+    """
+    free = max(groups - 1.0, _LEAST_FREE)
+    z = NormalDist().inv_cdf(1.0 - MISSED / 2.0)
+    first, second = (z**3 + z) / 4.0, (5 * z**5 + 16 * z**3 + 3 * z) / 96.0
+    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0
+    return 1.0 + (first / free + second / free**2 + third / free**3) / z  # Abramowitz and Stegun 26.7.5
+
+
 def build(residuals: Iterable[Residual]) -> Accuracy:
-    """The factors that residuals give, widened until they cover groups that they were not made from.
+    """The factors that residuals give, for groups that are not among them.
 
     Parameters
     ----------
@@ -175,15 +207,14 @@ def build(residuals: Iterable[Residual]) -> Accuracy:
             continue
         sample = _sample(members, bare)
         middle, below, above = _ends(sample)
-        factor = widening(sample)
         spreads.append(
             Spread(
                 metric=key[0],
                 prediction=key[1],
                 scope=key[2],
-                low_factor=math.exp(middle - factor * below),
+                low_factor=math.exp(middle - below),
                 middle_factor=math.exp(middle),
-                high_factor=math.exp(middle + factor * above),
+                high_factor=math.exp(middle + above),
                 rows=len(members),
                 groups=int(np.unique(sample.groups).size),
             )
@@ -223,15 +254,15 @@ def counted(found: Iterable[Asked]) -> tuple[Served, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Residuals of one metric and scope as arrays of shape (num_residuals,): logarithms, widths, groups."""
+    """Residuals of one metric and scope as arrays of shape (num_residuals,): logarithms, widths, groups.
+
+    ``new_group`` says that intervals are for a group that is not among them.
+    """
 
     logs: FloatArray
     widths: FloatArray
     groups: npt.NDArray[np.str_]
-
-    def only(self, keep: npt.NDArray[np.bool_]) -> Sample:
-        """Some of them."""
-        return Sample(self.logs[keep], self.widths[keep], self.groups[keep])
+    new_group: bool
 
 
 def _sample(members: Sequence[Residual], accuracy: Accuracy) -> Sample:
@@ -239,14 +270,23 @@ def _sample(members: Sequence[Residual], accuracy: Accuracy) -> Sample:
         np.array([each.log_ratio for each in members]),
         _widths(members, accuracy),
         np.array([each.group for each in members]),
+        new_group=members[0].scope != SEEN,
     )
 
 
 def _ends(sample: Sample) -> tuple[float, float, float]:
-    """Middle of the logarithms, and how far the ends lie below and above it where the width is 1."""
-    middle = float(np.median(sample.logs))
-    low, high = quantile_ends((sample.logs - middle) / sample.widths)
-    return middle, max(-low, 0.0), max(high, 0.0)
+    """Middle of the logarithms, and how far the ends lie below and above it where the width is 1.
+
+    Rows of a group are alike: where a further group is asked for they count as the root of their number.
+    """
+    _, place, rows = np.unique(sample.groups, return_inverse=True, return_counts=True)
+    weights = 1.0 / np.sqrt(rows[place]) if sample.new_group else np.ones(place.size)
+    order = np.argsort(sample.logs, kind="stable")
+    reached = np.cumsum(weights[order]) / weights.sum()
+    middle = float(sample.logs[order][np.searchsorted(reached, 0.5)])
+    low, high = quantile_ends((sample.logs - middle) / sample.widths, weights)
+    factor = few_groups_factor(float(np.sqrt(rows).sum() ** 2 / rows.sum()))
+    return middle, factor * max(-low, 0.0), factor * max(high, 0.0)
 
 
 # --- groups --------------------------------------------------------------------------------------
@@ -323,26 +363,3 @@ def _of_kind(kind: str, members: Sequence[Residual]) -> list[Relative]:
         for name, width in zip(names[facet], widths[facet], strict=True)
         if abs(math.log(width)) > _NOT_WORTH_SAYING
     ]
-
-
-# --- groups that the factors were not made from --------------------------------------------------
-
-
-def widening(sample: Sample) -> float:
-    """Factor on the logarithms at which intervals cover nine of ten rows of groups they were not made from.
-
-    What lies between the prediction itself and the middle is always covered.
-    """
-    found = []
-    for group in np.unique(sample.groups):
-        own = sample.groups == group
-        if (~own).sum() < LEAST_ROWS:
-            continue
-        middle, below, above = _ends(sample.only(~own))
-        logs = sample.logs[own]
-        sides = np.where(logs > middle, max(above, 1e-9), max(below, 1e-9))
-        inner = (logs >= min(middle, 0.0)) & (logs <= max(middle, 0.0))
-        found.append(np.where(inner, 0.0, np.abs(logs - middle) / sides / sample.widths[own]))
-    if not found:
-        return 1.0
-    return min(max(quantile_ends(np.concatenate(found), 2.0 * MISSED)[1], 1.0), _WIDEST)
