@@ -187,9 +187,15 @@ def _all_sent(estimate: Estimate) -> float:
 
 def between(metric: Metric, found: Range, most: float = math.inf) -> Metric:
     """A metric with the interval that logarithms of factors give."""
-    ends = sorted(metric.value * math.exp(each) for each in found)
-    low, high = min(ends[0], metric.value), max(min(ends[1], most), metric.value)
-    return replace(metric, low=low, high=high)
+    value = metric.value
+    ends = sorted((value * math.exp(found[0]), value * math.exp(found[1])))
+    return Metric(
+        value=value,
+        unit=metric.unit,
+        definition=metric.definition,
+        low=min(ends[0], value),
+        high=max(min(ends[1], most), value),
+    )
 
 
 def notes_of(asked: tuple[Asked, ...], accuracy: Accuracy) -> tuple[str, ...]:
