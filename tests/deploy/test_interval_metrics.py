@@ -229,3 +229,13 @@ def test_operators_carry_the_held_out_error_of_their_class_on_that_chip() -> Non
     assert 0.0 < (measured["attn.decode"] or 0.0) < 0.5
     borrowed = closed("gaudi3").phases["decode"].ops
     assert all(op.error_fraction is None for op in borrowed if op.name == "attn.qkv")
+
+
+def test_checkpoints_of_a_measured_architecture_count_as_measured() -> None:
+    served = {each.model for each in CATALOG.accuracy.served}
+    assert "llama-3-70b" not in served
+    assert "llama-3.3-70b" in served
+    one, other = (closed("h100", name, tp=8).metrics["tpot_s"] for name in ("llama-3-70b", "llama-3.3-70b"))
+    assert (one.low, one.high) == (other.low, other.high)
+    new = closed("h100", "phi-4").assumptions
+    assert any("phi-4 in bf16 was not measured" in line for line in new)

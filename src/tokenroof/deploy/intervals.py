@@ -26,6 +26,7 @@ from tokenroof.deploy.known import (
     asked_of,
     log_factors,
     scopes,
+    under_known_name,
 )
 from tokenroof.perf.energy import power_interval
 
@@ -162,6 +163,7 @@ def with_intervals(estimate: Estimate, catalog: Catalog, *, load: str | None = N
     accuracy = catalog.accuracy
     prediction = CLOSED_FORM if estimate.run is None else SIMULATED
     asked = asked_of(estimate.deployment, load=load or load_of(estimate), grounded=estimate.grounded)
+    asked = under_known_name(asked, estimate.deployment.model, catalog)
     most = _all_sent(estimate) if asked[0].load == OPEN else math.inf
     ranges = {rule: log_range(rule, asked, prediction, accuracy, most) for rule in _RULES}
     metrics = dict(estimate.metrics)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from tokenroof.catalog.accuracy import (
@@ -21,6 +21,7 @@ from tokenroof.catalog.accuracy import (
     SIMULATED,
     Accuracy,
 )
+from tokenroof.catalog.catalog import Catalog
 from tokenroof.catalog.core import Chip, Quantity
 from tokenroof.catalog.model import (
     CompressedAttention,
@@ -146,6 +147,30 @@ def kind_of(model: ModelSpec) -> str:
     if any(isinstance(group.ffn, Moe) for group in model.layers):
         words.append("experts")
     return " ".join(words) or "dense"
+
+
+def under_known_name(asked: tuple[Asked, ...], model: ModelSpec, catalog: Catalog) -> tuple[Asked, ...]:
+    """The same, with the model called as it was measured: one architecture has many checkpoints and files."""
+    name = _measured_name(model, catalog)
+    return tuple(replace(each, model=name) for each in asked)
+
+
+@lru_cache(maxsize=256)
+def _measured_name(model: ModelSpec, catalog: Catalog) -> str:
+    names = sorted({each.model for each in catalog.accuracy.served})
+    if model.name in names:
+        return model.name
+    known = frozenset(catalog.models())
+    built = (model.hidden, model.vocab, model.layers)
+    for name in names:
+        if name in known:
+            other = catalog.model(name)
+            if (other.hidden, other.vocab, other.layers) == built:
+                return name
+    return model.name
+
+
+# --- how much is known ---------------------------------------------------------------------------
 
 
 def scopes(asked: Asked, accuracy: Accuracy) -> tuple[str, ...]:

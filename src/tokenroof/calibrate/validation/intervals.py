@@ -11,7 +11,16 @@ from tokenroof.calibrate.validation.core import Case, Row
 from tokenroof.catalog.accuracy import SIMULATED, Accuracy, Served
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Estimate
-from tokenroof.deploy.known import CLOSED, HIGHEST, OFFLINE, OPEN, Asked, asked_of, log_factors
+from tokenroof.deploy.known import (
+    CLOSED,
+    HIGHEST,
+    OFFLINE,
+    OPEN,
+    Asked,
+    asked_of,
+    log_factors,
+    under_known_name,
+)
 from tokenroof.errors import TokenroofError
 
 
@@ -38,6 +47,26 @@ def served_of(rows: Sequence[Row], catalog: Catalog) -> tuple[Served, ...]:
             continue
         found += asked_of(case.deployment, load=CLOSED, grounded=True)
     return counted(found)
+
+
+def intervals_of(
+    case: Case, predicted: Mapping[str, float], estimate: Estimate, catalog: Catalog
+) -> dict[str, tuple[float, float]]:
+    """Intervals of what is predicted for a row, by column.
+
+    Parameters
+    ----------
+    case : Case
+        The row as it was asked.
+    predicted : mapping of str to float
+        By column.
+    estimate : Estimate
+        The answer.
+    catalog : Catalog
+        With what is known of errors.
+    """
+    asked = under_known_name(asked_of_case(case, estimate), case.deployment.model, catalog)
+    return column_intervals(predicted, asked, catalog.accuracy)
 
 
 def column_intervals(

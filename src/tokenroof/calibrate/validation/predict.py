@@ -10,7 +10,7 @@ from tokenroof.calibrate.validation.capacity import at_highest_rate, full_rate_p
 from tokenroof.calibrate.validation.case import case_of
 from tokenroof.calibrate.validation.core import Case, Outcome, Row
 from tokenroof.calibrate.validation.fields import measured
-from tokenroof.calibrate.validation.intervals import asked_of_case, column_intervals
+from tokenroof.calibrate.validation.intervals import intervals_of
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Estimate
 from tokenroof.deploy.simulated.simulate import simulate
@@ -44,7 +44,7 @@ def predict_row(row: Row, catalog: Catalog) -> Outcome:
         measured=seen,
         predicted=found,
         notes=case.notes,
-        intervals=column_intervals(found, asked_of_case(case, estimate), catalog.accuracy),
+        intervals=intervals_of(case, found, estimate, catalog),
         estimate=replace(estimate, run=None),
     )
 
