@@ -21,6 +21,7 @@ from pathlib import Path
 import polars as pl
 
 from tokenroof.calibrate.coverage import Coverage, coverage
+from tokenroof.calibrate.fitting import stamp
 from tokenroof.calibrate.intervals import build
 from tokenroof.calibrate.residuals import from_frame, read_tunings, residuals, to_frame
 from tokenroof.calibrate.validation.files import read_rows, shipped_files
@@ -51,6 +52,8 @@ def main() -> None:
         rows = [row for row, problem in read_rows(shipped_files()) if not problem]
         found = residuals(rows, catalog, tunings, workers=asked.workers, progress=_tell)
         to_frame(found).write_parquet(asked.residuals)
+        made_from = {"tuning": stamp.of_files([DATA / "tuning.csv"])}
+        stamp.write(asked.residuals.with_suffix(".json"), {asked.residuals.name: made_from})
     known = from_frame(pl.read_parquet(asked.residuals))
     accuracy = build(known)
     write(accuracy, asked.target)

@@ -10,6 +10,7 @@ import pytest
 from interval_residuals import asked, drawn
 
 from tokenroof.calibrate.coverage import coverage
+from tokenroof.calibrate.fitting import stamp
 from tokenroof.calibrate.intervals import LEAST_ROWS, build, few_groups_factor, quantile_ends
 from tokenroof.calibrate.residuals import from_frame, read_tunings, to_frame, write_tunings
 from tokenroof.catalog.accuracy import (
@@ -266,6 +267,14 @@ def test_the_shipped_factors_are_those_of_the_kept_residuals(tmp_path: Path) -> 
         assert (tmp_path / name).read_text(encoding="utf-8") == (data / name).read_text(encoding="utf-8"), (
             "rebuild with: python scripts/fit_intervals.py"
         )
+
+
+def test_the_kept_residuals_are_of_the_shipped_parameters() -> None:
+    noted = stamp.read(ROOT / "calibration" / "validation" / "residuals.json")["residuals.parquet"]
+    tuning = ROOT / "src" / "tokenroof" / "catalog" / "data" / "tuning.csv"
+    assert noted["tuning"] == stamp.of_files([tuning]), (
+        "predict anew with: python scripts/fit_intervals.py --predict"
+    )
 
 
 def test_every_scored_metric_has_shipped_factors_of_every_scope() -> None:
