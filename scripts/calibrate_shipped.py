@@ -31,6 +31,7 @@ from tokenroof.calibrate.residuals import write_tunings
 from tokenroof.calibrate.validation.files import read_rows, shipped_files
 from tokenroof.catalog.catalog import load
 from tokenroof.catalog.tuning import Tuning, write
+from tokenroof.report.calibration import dumps
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASURED = ROOT / "calibration" / "measured"
@@ -67,6 +68,16 @@ def inputs(name: str) -> list[Path]:
     return [MEASURED / f"{table}.parquet" for table in INPUTS.get(name, (name,))]
 
 
+def servings_files() -> list[Path]:
+    """Measured servings that the shipped parameters are fitted to."""
+    return list(shipped_files())
+
+
+def settings() -> str:
+    """Hash of how they are fitted."""
+    return stamp.of_settings(QUESTION.settings, scopes=QUESTION.scopes, parameters=QUESTION.parameters)
+
+
 def servings(data: Sequence[Path], workers: int, target: Path) -> None:
     """Fit measured servings, and write ``tuning.csv`` with what a test and the intervals need beside it."""
     rows = read_rows(data)
@@ -75,7 +86,9 @@ def servings(data: Sequence[Path], workers: int, target: Path) -> None:
     if found.reason:
         raise SystemExit(found.reason)
     write(Tuning(parameters=found.parameters), target)
-    (FITTED / "calibration.json").write_text(Calibration(found).json() + "\n", encoding="utf-8")
+    said = Calibration(found).document()
+    del said["rows"]  # residuals.csv has them
+    (FITTED / "calibration.json").write_text(dumps(said) + "\n", encoding="utf-8")
     write_tunings(found.without, FITTED / WITHOUT)
     write_residuals(found, RESIDUALS)
     _say(f"wrote {target}")
@@ -83,7 +96,7 @@ def servings(data: Sequence[Path], workers: int, target: Path) -> None:
         {
             TUNING.name: {
                 "rows": stamp.of_files(data),
-                "settings": stamp.of_settings(QUESTION.settings, scopes=QUESTION.scopes),
+                "settings": settings(),
                 "code": stamp.of_code(),
                 "file": stamp.of_files([target]),
             }
@@ -137,7 +150,7 @@ def main() -> None:
     if asked.what in ("all", "operators"):
         operators(asked.tables or OPERATORS, asked.workers)
     if asked.what in ("all", "servings"):
-        servings(asked.data or shipped_files()[:1], asked.workers, asked.target)
+        servings(asked.data or servings_files(), asked.workers, asked.target)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from tokenroof.calibrate.fitting.core import FitSettings
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
-_ROOMS = ("catalog", "workload", "graph", "perf", "serve", "deploy", "calibrate")
+_ROOMS = (
+    *("catalog", "workload", "graph", "perf", "serve", "deploy"),
+    *("calibrate/validation", "calibrate/fitting"),
+)
 _MADE = frozenset({"tuning.csv", "accuracy.csv", "served.csv"})
 """Files of the catalog that are made from fits, not read by them."""
 
