@@ -53,19 +53,24 @@ def mla_ops(layer: MlaAttention, count: int, step: Step) -> list[Op]:
 
 
 def _rope_and_cache(layer: MlaAttention, count: int, step: Step) -> list[Op]:
-    """Norms of both latents, rotation of the rope part, the cache write; the output gate if any."""
+    """Norms of both latents, rotation of the rope part, the cache write; the output gate if any.
+
+    Three kernels: both norms, the rotation, and query and latent side by side into query buffer and cache.
+    """
     heads = ceil_int(layer.num_heads, step.parallel.tp)
     latents = (layer.q_lora_rank or 0) + cached_elements(layer)
     gate = 3 * heads * layer.v_head_dim if layer.gated_output else 0
+    rotated = heads * layer.qk_rope_head_dim
     return [
+        *elementwise("mla.norms", count, step.tokens, 2 * latents, weights_bytes=step.small_bytes(layer)),
+        *elementwise("mla.rope", count, step.tokens, 2 * rotated + gate),
         *elementwise(
-            "mla.rope_cache",
+            "mla.cache",
             count,
             step.tokens,
-            2 * latents + 2 * heads * layer.qk_rope_head_dim + gate,
-            weights_bytes=step.small_bytes(layer),
+            rotated + cached_elements(layer),
             kv_bytes=tensor_bytes(step.precision.kv, step.tokens * cached_elements(layer)),
-        )
+        ),
     ]
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def expert_bytes(layer: Moe, hidden: int, ways: int, weight_dtype: str) -> int:
 
 
 def active_experts(tokens: Int, local: int, topk: int, num_experts: int, skew: float = 0.0) -> Num:
-    """Expected number of ``local`` experts that at least one of ``tokens`` tokens chose.
+    """Expected number of a rank's ``local`` experts that at least one of ``tokens`` tokens chose.
 
     Parameters
     ----------
@@ -59,12 +60,13 @@ def active_experts(tokens: Int, local: int, topk: int, num_experts: int, skew: f
         Experts on this chip (any of all), those that a token chooses, all of them.
     skew : float
         Popularity of the i-th expert falls as i to minus this; 0: each token misses an expert with
-        probability ``1 - topk / num_experts``.
+        probability ``1 - topk / num_experts``, and all ranks are alike.
 
     Returns
     -------
     float or array
-        An expectation, hence not an integer.
+        An expectation, hence not an integer. With a skew, of the rank that has most: of the experts that
+        were chosen each rank owns a hypergeometric number, and all wait for the largest of them.
     """
     if skew == 0.0:
         missed = 1.0 - topk / num_experts
@@ -76,7 +78,18 @@ def active_experts(tokens: Int, local: int, topk: int, num_experts: int, skew: f
     hit: Num = 0.0
     for size, chosen in _popularity_groups(num_experts, topk, skew):
         hit = hit + size * (1.0 - (1.0 - chosen) ** counts)
-    return share * hit
+    chosen_fraction = hit / num_experts
+    spread = np.sqrt(
+        local * chosen_fraction * (1.0 - chosen_fraction) * (1.0 - share) / (1.0 - 1.0 / num_experts)
+    )
+    found: Num = np.minimum(share * hit + _largest_of(num_experts // local) * spread, local)
+    return float(found) if isinstance(tokens, int) else found
+
+
+@lru_cache(maxsize=64)
+def _largest_of(ranks: int) -> float:
+    """Expected largest of so many standard normal numbers (Blom 1958)."""
+    return NormalDist().inv_cdf((ranks - 0.375) / (ranks + 0.25)) if ranks > 1 else 0.0
 
 
 _GROUPS = 24
@@ -146,6 +159,8 @@ def moe_ops(layer: Moe, count: int, step: Step) -> list[Op]:
         pair = tuple(matrix for name, matrix in found.items() if name in _mlp_names(prefix))
         if pair:
             ops += dense_ops("moe", pair, count, step, small_bytes=0)
+    if layer.shared_intermediate or layer.parallel_dense_intermediate:
+        ops += elementwise("moe.add", count, step.tokens, 3 * step.model.hidden)
     if "shared_weight" in found:
         ops += gemm("moe.shared_weight", count, step.tokens, found["shared_weight"])
     ops += _reduction(layer, count, step)

@@ -81,7 +81,9 @@ def issued_factor(op: Op) -> Num:
         new_tokens = op.new_tokens / _at_least(op.seqs, 1.0)
         return prefill_factor(new_tokens, op.pairs / _at_least(op.new_tokens, 1.0))
     if isinstance(op, MoeExperts):
-        active = _at_least(active_experts(op.tokens, op.local_experts, op.topk, op.num_experts), 1e-9)
+        active = _at_least(
+            active_experts(op.tokens, op.local_experts, op.topk, op.num_experts, op.routing_skew), 1e-9
+        )
         routed = op.tokens * op.topk * op.local_experts / op.num_experts * op.hot_factor
         return expert_factor(routed / active)
     if isinstance(op, Gemm):
