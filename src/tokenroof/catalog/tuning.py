@@ -64,16 +64,16 @@ def _time(what: str, spread: float) -> Tunable:
 
 
 TUNABLES: Mapping[str, Tunable] = {
-    "time_gemm": _time("dense matrix products", 0.25),
-    "time_attention": _time("attention over cached and new tokens", 0.25),
-    "time_experts": _time("routed experts", 0.25),
-    "time_small": _time("norms, rotations, routing and other small kernels", 0.5),
-    "time_collective": _time("collectives", 0.4),
+    "time_gemm": _time("dense matrix products", 0.15),
+    "time_attention": _time("attention over cached and new tokens", 0.15),
+    "time_experts": _time("routed experts", 0.15),
+    "time_small": _time("norms, rotations, routing and other small kernels", 0.25),
+    "time_collective": _time("collectives", 0.2),
     "launch": Tunable(
         unit="1",
         low=0.02,
         high=5.0,
-        spread=0.5,
+        spread=0.25,
         meaning="launch floors of kernels over those measured one by one: graphs and fusion shorten them",
     ),
     "routing_skew": Tunable(
@@ -84,20 +84,20 @@ TUNABLES: Mapping[str, Tunable] = {
         meaning="popularity of the i-th expert of a layer falls as i to minus this; 0 is even routing",
     ),
     "step_overhead_s": Tunable(
-        unit="s", low=0.0, high=0.05, spread=2e-3, meaning="host time of every step that the device waits for"
+        unit="s", low=0.0, high=0.05, spread=1e-3, meaning="host time of every step that the device waits for"
     ),
     "prompt_layer_s": Tunable(
         unit="s",
         low=0.0,
         high=5e-3,
-        spread=1e-4,
+        spread=5e-5,
         meaning="added to every layer of a step with prompt tokens: launched without a captured graph",
     ),
     "sequence_s": Tunable(
         unit="s",
         low=0.0,
         high=1e-3,
-        spread=1e-5,
+        spread=5e-6,
         meaning="host time of a step for every sequence of a rank that gets a token",
     ),
     "client_s": Tunable(
