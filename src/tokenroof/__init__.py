@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokenroof.api.answer import Answer
-    from tokenroof.api.calibration import Calibration, calibrate
+    from tokenroof.api.calibration import Calibration, calibration
     from tokenroof.api.calls import batch_sweep, estimate, explain
     from tokenroof.api.capacity import Rates, capacity
     from tokenroof.api.lookup import import_model, load_catalog
@@ -34,7 +34,7 @@ _HOMES = {
     "ValidationReport": "tokenroof.api.validation",
     "Rates": "tokenroof.api.capacity",
     "batch_sweep": "tokenroof.api.calls",
-    "calibrate": "tokenroof.api.calibration",
+    "calibration": "tokenroof.api.calibration",
     "capacity": "tokenroof.api.capacity",
     "estimate": "tokenroof.api.calls",
     "explain": "tokenroof.api.calls",
@@ -54,7 +54,7 @@ __all__ = [
     "UnknownNameError",
     "ValidationReport",
     "batch_sweep",
-    "calibrate",
+    "calibration",
     "capacity",
     "estimate",
     "explain",

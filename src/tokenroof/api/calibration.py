@@ -31,7 +31,7 @@ REPORT, WITHOUT = "calibration.json", "without.csv"
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What :func:`tokenroof.calibrate` returns; ``print(calibration)`` shows the tables.
+    """What :func:`tokenroof.calibration` returns; ``print(calibration)`` shows the tables.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ def _save_fit(fit: Fit, folder: Path) -> list[Path]:
     return [table, seen, without]
 
 
-def calibrate(
+def calibration(
     data: DataLike | None = None,
     *,
     operators: str | os.PathLike[str] | None = None,

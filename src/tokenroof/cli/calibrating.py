@@ -99,7 +99,7 @@ def calibrate(
 
     tokenroof calibrate --data my-runs.csv --out my-catalog
     """
-    from tokenroof.api.calibration import calibrate as ask
+    from tokenroof.api.calibration import calibration as ask
 
     found = ask(
         data or None,
