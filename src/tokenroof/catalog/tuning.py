@@ -18,6 +18,8 @@ from pathlib import Path
 from tokenroof.errors import CatalogError
 
 ALL = "all"
+IDEAL = "generic"
+"""The engine that is a roofline without a host: what servings add to operators does not hold for it."""
 FILE = "tuning.csv"
 COLUMNS = (
     "name", "scope", "value", "unit", "standard_error", "prior_spread", "rows", "source", "claim", "note",
@@ -192,7 +194,9 @@ NEUTRAL = Tuning()
 
 
 def scopes_of(*, vendor: str, family: str, chip: str, engine: str) -> tuple[str, ...]:
-    """Every scope that holds for an engine on a chip, the widest first."""
+    """Every scope that holds for an engine on a chip, the widest first; none for :data:`IDEAL`."""
+    if engine == IDEAL:
+        return ()
     chips = tuple(dict.fromkeys((vendor.lower().split()[0] if vendor else "", family, chip)))
     known = tuple(name for name in chips if name)
     return (ALL, engine, *known, *(f"{engine}/{name}" for name in known))
