@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenroof.catalog.catalog import load
-from tokenroof.catalog.model import LinearAttention, Mamba, ModelSpec, Precision
+from tokenroof.catalog.model import LinearAttention, Mamba, ModelSpec, Precision, with_routing_skew
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import (
     AttentionDecode,
@@ -32,6 +32,7 @@ from tokenroof.graph.memory import (
     kv_bytes_per_token_per_chip,
     weight_bytes_per_chip,
 )
+from tokenroof.graph.moe import active_experts
 from tokenroof.graph.recurrent import state_bytes
 from tokenroof.graph.sharding import sharding_problem
 
@@ -186,12 +187,21 @@ def test_tensor_parallel_flop_sum_to_the_whole(batch, tp, name):
 
 @given(tokens=st.integers(1, 64), ways=st.sampled_from([1, 2, 4, 8, 16]))
 def test_expert_parallel_work_sums_to_the_whole(tokens, ways):
-    model = MODELS["deepseek-v3"]
+    model = with_routing_skew(MODELS["deepseek-v3"], 0.0)
     batch = decode_batch(tokens * 32, 100)
     whole = next(op for op in build(model, batch) if isinstance(op, MoeExperts))
     shard = next(op for op in build(model, batch, Parallel(dp=16, ep=ways)) if isinstance(op, MoeExperts))
     assert 16 * shard.work.flop == whole.work.flop
     assert 16 * shard.work.weights_bytes == pytest.approx(whole.work.weights_bytes, rel=1e-9)
+
+
+@given(tokens=st.integers(1, 4096), ways=st.sampled_from([2, 4, 8, 16]), skew=st.floats(0.1, 1.5))
+def test_the_busiest_expert_rank_has_no_less_than_its_share_and_no_more_than_it_holds(tokens, ways, skew):
+    share = active_experts(tokens, 256, 8, 256, skew) / ways
+    busiest = active_experts(tokens, 256 // ways, 8, 256, skew)
+    assert share * (1 - 1e-9) <= busiest <= 256 // ways
+    even = active_experts(tokens, 256, 8, 256)
+    assert share * ways <= even * 1.005  # popular experts are hit again and again
 
 
 @given(

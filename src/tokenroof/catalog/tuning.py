@@ -69,7 +69,7 @@ TUNABLES: Mapping[str, Tunable] = {
     "time_gemm": _time("dense matrix products", 0.15),
     "time_attention": _time("attention over cached and new tokens", 0.15),
     "time_experts": _time("routed experts", 0.15),
-    "time_small": _time("norms, rotations, routing and other small kernels", 0.25),
+    "time_small": _time("norms, rotations, routing and other small kernels, without their bytes,", 0.25),
     "time_collective": _time("collectives", 0.2),
     "launch": Tunable(
         unit="1",

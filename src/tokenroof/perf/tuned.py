@@ -73,21 +73,27 @@ def tuned_time(timed: OpTime, machine: Machine) -> OpTime:
     ):
         return timed
     more: Num = extra * prompt_layers(timed) + each * sampled_rows(timed)
+    rest = 1.0 if name == "small" else factor
     latency_s = corrected_s(name, timed.latency_s, timed.latency_s, machine.tuned)
     return replace(
         timed,
         time_s=corrected_s(name, timed.time_s, timed.latency_s, machine.tuned) + more,
-        compute_s=timed.compute_s * factor,
-        memory_s={name: took * factor for name, took in timed.memory_s.items()},
-        network_s={name: took * factor for name, took in timed.network_s.items()},
+        compute_s=timed.compute_s * rest,
+        memory_s={tier: took * rest for tier, took in timed.memory_s.items()},
+        network_s={net: took * rest for net, took in timed.network_s.items()},
         latency_s=latency_s + more,
     )
 
 
 def corrected_s(name: str, time_s: Num, latency_s: Num, tuned: Tuned) -> Num:
-    """Time of operators of one class, ``latency_s`` of it launch floors and the like, corrected. [s]"""
-    saved_s = (1.0 - launch_factor(name, tuned)) * latency_s
-    return (time_s - saved_s) * tuned.factors.get(name, 1.0)
+    """Time of operators of one class, ``latency_s`` of it launch floors and the like, corrected. [s]
+
+    Small kernels are fused, which saves their floors and not their bytes.
+    """
+    factor, launch = tuned.factors.get(name, 1.0), launch_factor(name, tuned)
+    if name == "small":
+        return time_s - (1.0 - launch * factor) * latency_s
+    return (time_s - (1.0 - launch) * latency_s) * factor
 
 
 def launch_factor(name: str, tuned: Tuned) -> Num:
