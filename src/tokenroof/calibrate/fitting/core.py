@@ -85,6 +85,8 @@ class Subject:
         Rows of which this is the same are one configuration, measured again.
     tables : str
         Rows of which this is the same are simulated on the same step tables.
+    asked : str
+        Rows of which this is the same ask the simulator the same.
     """
 
     row: Row
@@ -96,6 +98,7 @@ class Subject:
     weight: float = 1.0
     configuration: str = ""
     tables: str = ""
+    asked: str = ""
 
     def has(self, candidate: Candidate) -> bool:
         """Whether a parameter applies to it."""

@@ -29,7 +29,7 @@ Job: TypeAlias = tuple[int, Tuning]
 
 Task: TypeAlias = tuple[Job, ...]
 Answer: TypeAlias = tuple[Metrics | None, str]
-_Key: TypeAlias = tuple[int, tuple[float, ...]]
+_Key: TypeAlias = tuple[str, tuple[float, ...]]
 
 _MOST_JOBS = 200
 """Of one task: enough to share step tables, few enough to keep cores even."""
@@ -77,7 +77,7 @@ class Evaluator:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self.subjects = tuple(subjects)
-        self.problems: dict[int, str] = {}
+        self._problems: dict[str, str] = {}
         self._catalog = catalog
         self._workers = workers
         self._progress = progress
@@ -93,6 +93,15 @@ class Evaluator:
         if self._pool is not None:
             self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
+    @property
+    def problems(self) -> dict[int, str]:
+        """Why subjects could not be served with some of the parameters, by their place."""
+        return {
+            place: self._problems[each.asked]
+            for place, each in enumerate(self.subjects)
+            if each.asked in self._problems
+        }
+
     def predict(self, jobs: Iterable[Job]) -> list[Metrics | None]:
         """Metrics by column of every job; None where it cannot be served, see ``problems``.
 
@@ -101,34 +110,33 @@ class Evaluator:
         InputError
             A process was killed.
         """
-        listed = [(self._key(index, tuning), tuning) for index, tuning in jobs]
-        missing = {key: tuning for key, tuning in listed if key not in self._known}
+        asked = [(self._key(index, tuning), (index, tuning)) for index, tuning in jobs]
+        missing = {key: job for key, job in reversed(asked) if key not in self._known}
         done = 0
         for task, found in self._run(self._tasks(missing)):
             for (index, tuning), (metrics, problem) in zip(task, found, strict=True):
                 self._known[self._key(index, tuning)] = metrics
                 if problem:
-                    self.problems.setdefault(index, problem)
+                    self._problems.setdefault(self.subjects[index].asked, problem)
             done += len(task)
             if self._progress is not None:
                 self._progress(done, len(missing))
-        return [self._known[key] for key, _ in listed]
+        return [self._known[key] for key, _ in asked]
 
-    def _tasks(self, missing: Mapping[_Key, Tuning]) -> list[Task]:
+    def _tasks(self, missing: Mapping[_Key, Job]) -> list[Task]:
         """Jobs on the same step tables together, those with the same parameters side by side."""
-        alike: dict[str, list[tuple[_Key, Tuning]]] = {}
-        for key, tuning in missing.items():
-            alike.setdefault(self.subjects[key[0]].tables, []).append((key, tuning))
-        tasks = []
+        alike: dict[str, list[tuple[tuple[float, ...], Job]]] = {}
+        for (_, values), job in missing.items():
+            alike.setdefault(self.subjects[job[0]].tables, []).append((values, job))
+        tasks: list[Task] = []
         for members in alike.values():
-            ordered = sorted(members, key=lambda member: (member[0][1], member[0][0]))
-            jobs = [(key[0], tuning) for key, tuning in ordered]
+            jobs = [job for _, job in sorted(members, key=lambda member: (member[0], member[1][0]))]
             tasks += [tuple(jobs[start : start + _MOST_JOBS]) for start in range(0, len(jobs), _MOST_JOBS)]
         return sorted(tasks, key=len, reverse=True)
 
     def _key(self, index: int, tuning: Tuning) -> _Key:
-        scopes = self.subjects[index].scopes
-        return index, tuple(tuning.value(name, scopes) for name in TUNABLES)
+        subject = self.subjects[index]
+        return subject.asked, tuple(tuning.value(name, subject.scopes) for name in TUNABLES)
 
     def _run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, list[Answer]]]:
         rows = [subject.row for subject in self.subjects]

@@ -10,6 +10,10 @@ from tokenroof.calibrate.fitting.core import Candidate, FitSettings, Refusal
 from tokenroof.calibrate.fitting.linear import FloatArray, Linear, posterior, solve
 
 
+_WEAK_PRIOR = 0.01
+"""Two parameters that only their priors tell apart are not told apart."""
+
+
 def identified(
     problem: Linear, candidates: Sequence[Candidate], active: Sequence[int], settings: FitSettings
 ) -> tuple[list[int], tuple[Refusal, ...]]:
@@ -29,9 +33,9 @@ def identified(
     kept = list(active)
     refused: list[Refusal] = []
     while kept:
-        covariance = posterior(problem, solve(problem, kept), kept)
-        found = _unknown(covariance, candidates, kept, settings) or _alike(
-            covariance, candidates, kept, settings
+        place = solve(problem, kept)
+        found = _unknown(posterior(problem, place, kept), candidates, kept, settings) or _alike(
+            posterior(problem, place, kept, prior=_WEAK_PRIOR), candidates, kept, settings
         )
         if found is None:
             break

@@ -204,10 +204,13 @@ def _gains(
     return gains, slope / square
 
 
-def posterior(problem: Linear, place: FloatArray, active: Sequence[int]) -> FloatArray:
-    """Covariance of the coordinates, prior included, shape (num_active, num_active)."""
+def posterior(problem: Linear, place: FloatArray, active: Sequence[int], *, prior: float = 1.0) -> FloatArray:
+    """Covariance of the coordinates, shape (num_active, num_active).
+
+    ``prior`` is the weight of what was expected before; near zero the rows alone speak.
+    """
     chosen = list(active)
     weights = _reweighed(problem, problem.at_place(place))
     slopes = problem.slopes[:, chosen]
-    square = slopes.T @ (slopes * weights[:, None]) + np.eye(len(chosen))
+    square = slopes.T @ (slopes * weights[:, None]) + prior * np.eye(len(chosen))
     return np.asarray(np.linalg.inv(square), dtype=np.float64)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+
+import numpy as np
 
 from tokenroof.calibrate.fitting.core import KINDS, FitSettings, Refusal, Subject
 from tokenroof.calibrate.validation.case import case_of
@@ -91,6 +94,7 @@ def _subject(row: Row, catalog: Catalog) -> Subject:
         },
         configuration="|".join(row.text(column) for column in _SAME),
         tables=_tables(case),
+        asked=_asked(case),
     )
 
 
@@ -100,6 +104,26 @@ def _tables(case: Case) -> str:
     options = case.row.text("max_batched_tokens"), [each.drafting for each in case.serving.pools]
     layouts = [(pool.chip.name, pool.engine.name, pool.parallel, pool.role) for pool in deployment.pools]
     return repr((deployment.model.name, deployment.precision, layouts, options))
+
+
+def _asked(case: Case) -> str:
+    """What decides a row's prediction, in short."""
+    pools = [(pool.replicas, pool.role) for pool in case.deployment.pools]
+    others = [getattr(case, each.name) for each in fields(case) if each.name not in _NOT_ASKED]
+    # A sharding that the row does not say is chosen anew with other parameters, for each row by itself.
+    chosen = "" if case.row.text("tp") else case.row.id
+    found = hashlib.sha256(repr((_tables(case), pools, others, chosen)).encode())
+    for part in (case.requests, case.requests.prefixes):
+        for each in fields(part) if part is not None else ():
+            value = getattr(part, each.name)
+            if isinstance(value, np.ndarray):
+                found.update(each.name.encode() + value.tobytes())
+    found.update(repr(case.requests.concurrency).encode())
+    return found.hexdigest()
+
+
+_NOT_ASKED = frozenset({"row", "notes", "deployment", "requests"})
+"""Fields of a case that decide nothing, or whose content is looked at apart."""
 
 
 def _names(case: Case) -> frozenset[str]:
