@@ -9,7 +9,6 @@ import numpy as np
 from tokenroof.calibrate.fitting.core import Candidate, FitSettings, Refusal
 from tokenroof.calibrate.fitting.linear import FloatArray, Linear, posterior, solve
 
-
 _WEAK_PRIOR = 0.01
 """Two parameters that only their priors tell apart are not told apart."""
 
