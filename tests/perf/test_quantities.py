@@ -119,9 +119,8 @@ def test_quantities_equal_the_operators_sums(case: str, batch: Batch) -> None:
     for name, value in expected.items():
         whole = max(value, expected["time_s"]) if name.startswith("time_s:") else value
         # The limit bends energy, so it is less straight between the knots than time.
-        allowed = max(
-            (1.5e-2 if name == "energy_j" else 5e-3) * whole, 2e-5 if name.split(":")[0].endswith("_s") else 0.0
-        )
+        share = 1.5e-2 if name == "energy_j" else 5e-3
+        allowed = max(share * whole, 2e-5 if name.split(":")[0].endswith("_s") else 0.0)
         assert at(quantities, name, batch) == pytest.approx(value, rel=0.0, abs=allowed), name
 
 
