@@ -30,6 +30,8 @@ def started():
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Compiling cannot be interrupted: this is about processes, so they run the kernel as plain Python.
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
     )
     until = time.monotonic() + 60.0
     while len(children(run.pid)) < 2 and time.monotonic() < until:
