@@ -22,8 +22,9 @@ ALLOWED = {
     "serve": {"workload", "perf"},
     "deploy": {"catalog", "workload", "graph", "perf", "cost", "serve"},
     "calibrate": _DEPLOY_AND_BELOW,
-    "report": _DEPLOY_AND_BELOW | {"calibrate"},
-    "api": _DEPLOY_AND_BELOW | {"calibrate", "report"},
+    "search": _DEPLOY_AND_BELOW,
+    "report": _DEPLOY_AND_BELOW | {"calibrate", "search"},
+    "api": _DEPLOY_AND_BELOW | {"calibrate", "search", "report"},
     "cli": {"api", "report"},
     "": {"api"},
 }
@@ -42,6 +43,8 @@ REPORT_MODULES = {
     "tokenroof.calibrate.fitting.core",
     "tokenroof.calibrate.validation.core",
     "tokenroof.calibrate.validation.results",
+    "tokenroof.search.asked",
+    "tokenroof.search.core",
     "tokenroof.errors",
     "tokenroof.units",
 }
