@@ -48,6 +48,7 @@ _LISTED = {
     "model": "models",
     "source": "sources",
     "figure": "prices",
+    "run": "runs",
 }
 """Commands that list the names of a kind; of other kinds the error lists all."""
 
