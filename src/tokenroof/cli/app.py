@@ -10,6 +10,7 @@ import tokenroof.cli.calibrating as calibrating
 import tokenroof.cli.catalog as catalog
 import tokenroof.cli.estimating as estimating
 import tokenroof.cli.models as models
+import tokenroof.cli.runs as runs
 import tokenroof.cli.simulating as simulating
 import tokenroof.cli.validating as validating
 
@@ -50,6 +51,7 @@ app.command("calibrate")(calibrating.calibrate)
 for _group in catalog.GROUPS:
     app.add_typer(_group)
 app.add_typer(models.group)
+app.add_typer(runs.group)
 
 
 def command() -> TyperGroup:

@@ -9,15 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_runs import QUESTION, content, key, run, simulation
 
+import small_runs
+from small_runs import QUESTION, content, key, run, simulation
 from tokenroof.api.runs.lock import held_by
 from tokenroof.api.runs.reading import State, read_run
 from tokenroof.api.runs.store import RunStore
 from tokenroof.api.runs.stream import Stream, encode, read_lines
 from tokenroof.errors import InputError
 
-SCRIPT = Path(__file__).with_name("small_runs.py")
+SCRIPT = Path(small_runs.__file__)
 COUNT = 60
 
 

@@ -11,6 +11,8 @@ QUESTION, IDENTITY, RESULTS = "question.yaml", "run.json", "results.json"
 RECORDS, TIMES = "records.jsonl", "times.jsonl"
 LOCK, HOLDER = "run.lock", "holder.json"
 SCHEMA = "tokenroof-run/1"
+RUNS = Path("runs")
+"""Where runs are kept unless a directory is given."""
 
 
 def table_file(name: str) -> str:

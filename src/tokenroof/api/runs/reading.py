@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenroof.api.runs.files import IDENTITY, QUESTION, RECORDS, RESULTS, SCHEMA, TIMES, table_file
+from tokenroof.api.runs.files import IDENTITY, QUESTION, RECORDS, RESULTS, RUNS, SCHEMA, TIMES, table_file
 from tokenroof.api.runs.identity import Identity, question_hash
 from tokenroof.api.runs.lock import Holder, held_by
 from tokenroof.api.runs.stream import read_lines
@@ -21,9 +21,6 @@ from tokenroof.errors import CatalogError, InputError, UnknownNameError
 
 if TYPE_CHECKING:
     import polars as pl
-
-RUNS = Path("runs")
-"""Where runs are kept unless a directory is given."""
 
 
 class State(StrEnum):
