@@ -69,6 +69,8 @@ class Target:
             )
         if self.latency == "itl" and self.request_class:
             raise InputError("ITL is kept for all requests together. Leave out the class, or ask for TPOT.")
+        if self.latency == "itl" and self.quantile not in (None, 0.5, 0.9, 0.95, 0.99):
+            raise InputError(f"ITL has quantiles 0.5, 0.9, 0.95 and 0.99, got {self.quantile!r}.")
 
     @property
     def name(self) -> str:
@@ -164,7 +166,9 @@ class Space:
     colocated, disaggregated : bool
         Whether prefill and decode may be together, and apart.
     mixed_chips : bool
-        Apart: whether prefill and decode may be on different chips.
+        Apart: whether prefill and decode may be on different chips of one vendor.
+    mixed_vendors : bool
+        And of different vendors, between which no library hands caches over today.
     drafting : tuple of Drafting or None
         Ways to speculate; None is without.
     prefix_caching : tuple of bool or None
@@ -183,6 +187,7 @@ class Space:
     colocated: bool = True
     disaggregated: bool = True
     mixed_chips: bool = True
+    mixed_vendors: bool = False
     drafting: tuple[Drafting | None, ...] = (None,)
     prefix_caching: tuple[bool | None, ...] = (None,)
     offload: tuple[tuple[Offload, ...], ...] = ((),)
@@ -236,7 +241,7 @@ class Question:
     spare_replicas: int = 0
     spending: Spending = field(default_factory=Spending)
     seed: int = 0
-    confirm_seeds: int = 1
+    confirm_seeds: int = 2
     expert_load_factor: float = 1.0
     most_simulated: int = 48
 

@@ -27,6 +27,10 @@ KEPT = 8
 """Candidates of one family (chips, formats) that are kept for every objective."""
 
 
+OTHERS = "others of the same chips are as good or better in closed form"
+"""Reason of what passes and is not kept."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A candidate that passed, with the fewest replicas that it can need.
@@ -154,7 +158,13 @@ def best_rows(
     exact = summed(side.exact * _price(setting.costs[side.chip]) for side in sides)
     subject = summed(side.column("subject") * len(subjects) ** at for at, side in enumerate(sides))
     odd = summed(_oddness(subjects, side) for side in sides)
-    for at in _kept(_with_sum(costs), exact, odd, subject):
+    kept = _kept(_with_sum(costs), exact, odd, subject)
+    passing = int(np.count_nonzero(np.isfinite(costs[0])))
+    family = family_of([side.chip for side in sides])
+    tally.add("bound", family, OTHERS, passing - len(kept), Infeasible(reason=OTHERS))
+    unknown = int(np.count_nonzero(allowed)) - passing
+    tally.add("limits", family, "unknown", unknown, Infeasible(reason="an objective is not known"))
+    for at in kept:
         where = np.unravel_index(at, whole.chips.shape)
         yield Row(
             candidate=_candidate(setting, subjects, sides, [int(place) for place in where]),

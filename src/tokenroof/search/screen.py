@@ -90,8 +90,14 @@ def _pairs(
         for (second, same, also, _), decode in sides[Role.DECODE].items():
             if (precision, engine) != (same, also):
                 continue
-            if first == second or setting.question.space.mixed_chips:
+            if first == second or may_mix(setting, first, second):
                 yield (first, second), (prefill, decode)
+
+
+def may_mix(setting: Setting, first: str, second: str) -> bool:
+    """Whether prefill may be on one chip and decode on the other."""
+    space, vendors = setting.question.space, {each.name: each.vendor for each in setting.question.chips}
+    return space.mixed_chips and (space.mixed_vendors or vendors[first] == vendors[second])
 
 
 def _side(

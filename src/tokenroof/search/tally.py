@@ -43,8 +43,19 @@ class Tally:
 
     def rows(self) -> tuple[Rejected, ...]:
         """Most frequent first."""
-        found = (each for _, each in self._found.values())
+        found = (each for _, each in self._found.values() if each.count)
         return tuple(sorted(found, key=lambda row: (-row.count, row.stage, row.family, row.reason)))
+
+    def nearness(self, row: Rejected) -> float:
+        """How near the nearest of a row came; the smaller the nearer."""
+        return self._found[row.stage, row.family, row.reason][0]
+
+    def take_back(self, stage: str, family: str, reason: str) -> None:
+        """One that was counted and is taken after all."""
+        key = (stage, family, reason)
+        if key in self._found:
+            nearness, row = self._found[key]
+            self._found[key] = (nearness, replace(row, count=row.count - 1))
 
     @property
     def count(self) -> int:
