@@ -37,6 +37,14 @@ REFUSED = {
         plan(DENSE, pool("tpu-v6e", "vllm", PREFILL, tp=8), pool("tpu-v6e", "vllm", DECODE, tp=8)),
         "no transport of caches",
     ),
+    "pools of two vendors": (
+        plan(DENSE, pool("h100", "vllm", PREFILL, tp=8), pool("mi300x", "vllm", DECODE, tp=8)),
+        "hands caches from AMD to NVIDIA",
+    ),
+    "stages handed over": (
+        plan(DENSE, pool("h100", "vllm", PREFILL, tp=4, pp=2), pool("h100", "vllm", DECODE, tp=8)),
+        "no pipeline stages, the plan has pp=2",
+    ),
     "experts half spread": (plan(MOE, pool("h200", "vllm", tp=8, ep=4)), "over all 8 chips of a stage"),
     "experts that are not there": (plan(DENSE, pool("h200", "sglang", tp=8, ep=8)), "has no experts"),
     "attention both ways": (plan(MOE, pool("h200", "trtllm", tp=4, dp=2, ep=8)), "tp=4 dp=2"),

@@ -47,8 +47,8 @@ class Platform:
         Environment variable that narrows a process down to some chips of a host.
     images : mapping of str to str
         Container image by engine.
-    transport : str
-        What moves a cache from prefill to decode ("nixl", "mooncake"); "": nothing known.
+    transports : mapping of str to str
+        What moves a cache from prefill to decode, by engine ("nixl", "mooncake").
     dynamo : bool
         Whether NVIDIA Dynamo has images for them.
     compose : mapping
@@ -65,7 +65,7 @@ class Platform:
     visible: str
     images: Mapping[str, str]
     source: str
-    transport: str = ""
+    transports: Mapping[str, str] = field(default_factory=dict)
     dynamo: bool = False
     compose: Mapping[str, Any] = field(default_factory=dict)
     one_host: str = ""

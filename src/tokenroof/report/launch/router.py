@@ -50,8 +50,8 @@ def router(tasks: Sequence[Task], servers: Sequence[tuple[Task, str, int]], port
         flags = (*(flag("--pd-disaggregation") if apart else ()), *flags)
         program = ("python3", "-m", "sglang_router.launch_router")
         return Command(tool="sglang-router", program=program, flags=flags)
-    transport = flag("--kv-connector", tasks[0].platform.transport)
-    flags = (*((*flag("--vllm-pd-disaggregation"), *transport) if apart else ()), *flags)
+    if apart:
+        flags = (*flag("--vllm-pd-disaggregation"), *flag("--kv-connector", tasks[0].transport), *flags)
     return Command(tool="vllm-router", program=("vllm-router",), flags=flags)
 
 

@@ -62,6 +62,11 @@ class Task:
         return self.platform.images[self.pool.engine.name]
 
     @property
+    def transport(self) -> str:
+        """What moves a cache from prefill to decode."""
+        return self.platform.transports[self.pool.engine.name]
+
+    @property
     def apart(self) -> bool:
         """Whether prefill and decode are different pools."""
         return self.pool.role is not Role.BOTH
@@ -83,6 +88,9 @@ def tasks_of(deployment: Deployment, settings: LaunchSettings) -> tuple[Task, ..
     engines = sorted({pool.engine.name for pool in pools})
     if len(engines) > 1:
         return _no(f"{' and '.join(engines)} do not hand caches to each other. Use one engine for all pools.")
+    vendors = sorted({pool.chip.vendor for pool in pools})
+    if len(vendors) > 1 and any(pool.role is not Role.BOTH for pool in pools):
+        return _no(f"no release hands caches from {' to '.join(vendors)}. Use one vendor for all pools.")
     checkpoint, quantize = _weights(deployment, settings)
     own_name = deployment.model.hf_id or deployment.model.name
     tasks: list[Task] = []
@@ -183,9 +191,9 @@ def _unlaunchable(pool: Pool, found: Platform | None) -> str:
     if engine not in found.images:
         usual = ", ".join(found.images)
         return f"{engine} has no release for {chip.name} of {chip.vendor}. Choose one of: {usual}."
-    if pool.role is not Role.BOTH and not found.transport:
+    if pool.role is not Role.BOTH and engine not in found.transports:
         return (
-            f"no transport of caches between pools is known for {chip.name} of {chip.vendor}. "
+            f"no transport of caches between pools of {engine} is known for {chip.name} of {chip.vendor}. "
             "Choose a colocated deployment."
         )
     return ""

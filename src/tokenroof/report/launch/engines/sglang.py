@@ -79,7 +79,7 @@ class Sglang:
         if task.apart:
             apart = (
                 *flag("--disaggregation-mode", mode(task)),
-                *flag("--disaggregation-transfer-backend", task.platform.transport),
+                *flag("--disaggregation-transfer-backend", task.transport),
                 *flag("--disaggregation-bootstrap-port", cache_port),
             )
         chunk = engine.max_num_batched_tokens * parallel.dp if engine.chunked_prefill else -1

@@ -27,7 +27,7 @@ _GIB: Final = 1 << 30
 
 
 class Vllm:
-    """vLLM; its caches move by NIXL or Mooncake connectors."""
+    """vLLM; its caches move by the NIXL connector."""
 
     one_host: ClassVar[str] = ""
 
@@ -41,6 +41,8 @@ class Vllm:
             )
         if task.precision.kv not in KV_DTYPES:
             return f"vLLM has no cache in {task.precision.kv}. Choose one of: {', '.join(KV_DTYPES)}."
+        if task.apart and parallel.pp > 1:
+            return f"vLLM hands over caches of no pipeline stages, the plan has pp={parallel.pp}. Use pp=1."
         return experts_problem(task)
 
     def command(self, task: Task, net: Net) -> Command:
@@ -55,7 +57,7 @@ class Vllm:
                 *(() if net.leads else flag("--headless")),
             )
         env = {"VLLM_HOST_IP": net.address} if task.hosts > 1 else {}
-        if task.apart and task.platform.transport == "nixl":
+        if task.apart:
             env |= {
                 "VLLM_NIXL_SIDE_CHANNEL_HOST": net.address,
                 "VLLM_NIXL_SIDE_CHANNEL_PORT": str(net.cache_port),
@@ -131,12 +133,8 @@ def _speculation(speculation: Speculation | None) -> Flags:
 
 def _caches(task: Task) -> Flags:
     """Where caches go: to the other pool, to the host, or both."""
-    connector = {"nixl": "NixlConnector", "mooncake": "MooncakeConnector"}.get(task.platform.transport, "")
-    if connector == "MooncakeConnector":
-        role = {"prefill": "kv_producer", "decode": "kv_consumer"}[mode(task)]
-    else:
-        role = "kv_both"
-    hand_off: dict[str, Any] = {"kv_connector": connector, "kv_role": role}
+    # the connector sees by the request whether it gives or takes
+    hand_off = {"kv_connector": "NixlConnector", "kv_role": "kv_both"}
     offload_bytes = offload_share(task, task.pool.parallel.dp)
     if not task.apart:
         size_gib = None if offload_bytes is None else f"{offload_bytes / _GIB:.3f}"
