@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokenroof.api.runs.files import unwritable, write_whole
 from tokenroof.api.spec.core import Spec
 from tokenroof.deploy.core import Estimate
-from tokenroof.errors import InputError
 from tokenroof.report.json import dumps
 from tokenroof.serve.log import LogParts, timeline_frame, write_frame
 from tokenroof.workload.core import Requests
@@ -45,12 +45,9 @@ class RunDirectory:
         self._path = path
         try:
             self._parts = LogParts(path / "log", requests, least_rows=LEAST_ROWS)
-            text = json.dumps(spec.plain(), indent=2, default=str)
-            self._write("spec.json", text)
+            self._write("spec.json", json.dumps(spec.plain(), indent=2, default=str))
         except OSError as error:
-            raise InputError(
-                f"cannot write {str(path)!r}: {error.strerror}. Give another directory."
-            ) from None
+            raise unwritable(path, error) from None
 
     def watch(self, also: Watch | None) -> Watch:
         """A callback that writes what is over, and then calls ``also``."""
@@ -63,14 +60,20 @@ class RunDirectory:
         return told
 
     def close(self, estimate: Estimate) -> None:
-        """Write what is left, of an interrupted run too, and what came out."""
-        if estimate.run is not None:
-            self._parts.close(estimate.run.log)
-            write_frame(timeline_frame(estimate.run), self._path / "timeline.parquet")
-        self._write("metrics.json", dumps((estimate,)))
+        """Write what is left, of an interrupted run too, and what came out.
+
+        Raises
+        ------
+        InputError
+            It cannot be written.
+        """
+        try:
+            if estimate.run is not None:
+                self._parts.close(estimate.run.log)
+                write_frame(timeline_frame(estimate.run), self._path / "timeline.parquet")
+            self._write("metrics.json", dumps((estimate,)))
+        except OSError as error:
+            raise unwritable(self._path, error) from None
 
     def _write(self, name: str, text: str) -> None:
-        """A whole file or none."""
-        temporary = self._path / f".{name}.tmp"
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(self._path / name)
+        write_whole(self._path / name, f"{text}\n".encode())

@@ -115,6 +115,30 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     assert not (tmp_path / "a" / "holder.json").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_worker_that_outlives_the_process_does_not_hold_the_lock(tmp_path):
+    script = f"""
+import os, sys, time
+sys.path.insert(0, {str(SCRIPT.parent)!r})
+import small_runs, pathlib
+from tokenroof.api.runs.store import RunStore
+with RunStore(pathlib.Path({str(tmp_path / "a")!r}), small_runs.QUESTION):
+    worker = os.fork()
+    if worker:
+        print(worker, flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        worker = int(process.stdout.readline())
+        try:
+            process.kill()
+            process.wait(timeout=60)
+            os.kill(worker, 0)  # it lives
+            run(tmp_path / "a", resume=True)
+        finally:
+            os.kill(worker, signal.SIGKILL)
+
+
 def test_a_refused_question_lets_go_of_the_directory(tmp_path):
     run(tmp_path / "a")
     with pytest.raises(InputError):

@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -66,16 +67,11 @@ def identity(question: Mapping[str, Any], files: Iterable[Path] = ()) -> Identit
     InputError
         One of the files cannot be read.
     """
-    data = PACKAGE / "catalog" / "data"
-    code = (
-        path
-        for path in PACKAGE.rglob("*.py")
-        if path.relative_to(PACKAGE).parts[0] not in _SHOWS_ONLY and data not in path.parents
-    )
+    code, catalog = _of_package(PACKAGE)
     return Identity(
         question=question_hash(question),
-        code=_of_files(PACKAGE, code),
-        catalog=_of_files(data, data.rglob("*")),
+        code=code,
+        catalog=catalog,
         version=tokenroof.__version__,
         libraries={"python": platform.python_version()} | {name: _version(name) for name in _LIBRARIES},
         files={str(path): _of_given(path) for path in sorted(set(files))},
@@ -106,6 +102,18 @@ def differences(then: Identity, now: Identity) -> tuple[str, ...]:
         if then.files.get(name) != now.files.get(name)
     ]
     return tuple(found)
+
+
+@cache
+def _of_package(package: Path) -> tuple[str, str]:
+    """Of code and catalog; once per process, which goes on with what it has loaded."""
+    data = package / "catalog" / "data"
+    code = (
+        path
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] not in _SHOWS_ONLY and data not in path.parents
+    )
+    return _of_files(package, code), _of_files(data, data.rglob("*"))
 
 
 def _version(name: str) -> str:
