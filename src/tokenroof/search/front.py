@@ -28,6 +28,8 @@ def front(costs: Sequence[Sequence[float]]) -> list[int]:
     costs : sequence of sequences of float
         One per candidate, shape (num_candidates, num_objectives); one that is not finite is behind.
     """
+    if not costs:
+        return []
     table = np.asarray(costs, dtype=np.float64).reshape(len(costs), -1)
     places = [at for at in range(len(costs)) if bool(np.isfinite(table[at]).all())]
     return [at for at in places if not any(dominates(table[rival], table[at]) for rival in places)]

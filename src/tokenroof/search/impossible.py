@@ -62,15 +62,27 @@ def asked_too_much(question: Question, bounds: tuple[LowerBound, ...]) -> Infeas
 
 
 def nothing_found(
-    campaign: Campaign, found: Survey, explored: Explored, requests: Requests, shape: RequestShape
+    campaign: Campaign,
+    found: Survey,
+    requests: Requests,
+    shape: RequestShape,
+    known: Infeasible | None,
 ) -> Infeasible:
     """Why no candidate keeps what is asked, and the nearest ask that can be kept.
 
     What stands in the way of the candidate that came nearest is taken away, one thing after the other, until
     something serves; the ask is what that one reaches, simulated.
+
+    Parameters
+    ----------
+    campaign, found : Campaign, Survey
+        What found nothing.
+    requests, shape : Requests, RequestShape
+        The load.
+    known : Infeasible or None
+        A reason that holds whatever is simulated.
     """
-    first: Infeasible | None = None
-    tally = found.tally
+    first, tally = known, found.tally
     asked = question = campaign.question
     for _ in range(RELAXED):
         culprit = _culprit(tally)
@@ -80,17 +92,15 @@ def nothing_found(
         relaxed = _relaxed(question, culprit)
         if relaxed is None:
             return _hopeless(question, culprit)
-        question, tally, explored = relaxed, Tally(), Explored()
+        question = relaxed
         trial = replace(campaign, question=replace(question, most_simulated=TRIED), searched=set())
         seen = survey(question, campaign.load, requests, shape, campaign.costs)
-        tally = seen.tally
-        explored = explore(trial, seen.rows, tally)
+        explored = explore(trial, seen.rows, seen.tally)
         if explored.found:
             return _nearest(trial, asked, explored, first)
-    reason = first.reason if first is not None else "nothing serves this load."
-    return replace(
-        first or Infeasible(reason=""), reason=f"{reason} No nearer ask was found that can be met."
-    )
+        tally = seen.tally
+    problem = first or Infeasible(reason="nothing serves this load.")
+    return replace(problem, reason=f"{problem.reason} No nearer ask was found that can be met.")
 
 
 def _culprit(tally: Tally) -> Rejected | None:

@@ -68,16 +68,14 @@ def plan(
     found = survey(question, load, requests, shape, costs)
     if progress is not None:
         progress(Progress(stage="screen", done=1, total=1, text=f"{found.candidates:,} candidates"))
-    problem = asked_too_much(question, bounds)
-    if problem is not None:
-        return _without(question, load, bounds, found, problem)
     runner = Runner(question, catalog, store or Memory(), workers or cores())
     try:
         campaign = Campaign(question=question, load=load, costs=costs, runner=runner, watch=progress)
         explored = explore(campaign, found.rows, found.tally)
         if not explored.found:
-            problem = nothing_found(campaign, found, explored, requests, shape)
-            return _without(question, load, bounds, found, problem, explored)
+            known = asked_too_much(question, bounds)
+            problem = nothing_found(campaign, found, requests, shape, known)
+            return _without(question, load, bounds, found, problem, len(campaign.searched))
         return _answer(campaign, bounds, found, explored)
     finally:
         runner.close()
@@ -126,7 +124,7 @@ def _without(
     bounds: tuple[LowerBound, ...],
     found: Survey | None,
     problem: Infeasible,
-    explored: Explored | None = None,
+    simulated: int = 0,
 ) -> PlanResult:
     """The answer that there is none, and why."""
     empty = PlanResult(
@@ -146,5 +144,5 @@ def _without(
         empty,
         rejected=found.tally.rows(),
         candidates=found.candidates,
-        notes=() if explored is None else explored.notes,
+        simulated=simulated,
     )
