@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenroof.api.calls import batch_sweep, estimate, explain
     from tokenroof.api.capacity import Rates, capacity
     from tokenroof.api.lookup import import_model, load_catalog
+    from tokenroof.api.planning import plan
     from tokenroof.api.simulation import simulate
     from tokenroof.api.validation import ValidationReport, validate
     from tokenroof.errors import CatalogError, InputError, TokenroofError, UnknownNameError
@@ -40,6 +41,7 @@ _HOMES = {
     "explain": "tokenroof.api.calls",
     "import_model": "tokenroof.api.lookup",
     "load_catalog": "tokenroof.api.lookup",
+    "plan": "tokenroof.api.planning",
     "simulate": "tokenroof.api.simulation",
     "validate": "tokenroof.api.validation",
 }
@@ -60,6 +62,7 @@ __all__ = [
     "explain",
     "import_model",
     "load_catalog",
+    "plan",
     "simulate",
     "validate",
 ]

@@ -154,7 +154,7 @@ def _pool(
     return pool, PoolOptions(
         settings=settings,
         drafting=drafting_of(spec.speculation, catalog) if drafts and spec.speculation else None,
-        offload=tuple(map(_offload, spec.cache.offload)) if section.role != "decode" else (),
+        offload=tuple(map(offload_of, spec.cache.offload)) if section.role != "decode" else (),
         overlap_fraction=spec.fleet.overlap,
         start_up_s=section.start_up,
         prefix_caching=spec.cache.prefix_caching if section.role != "decode" else False,
@@ -177,7 +177,8 @@ def _feed_forward(
     return pool, PoolOptions(settings=engine_options(engine, said.options, scheduler=said.scheduler))
 
 
-def _offload(tier: TierSection) -> Offload:
+def offload_of(tier: TierSection) -> Offload:
+    """Where evicted cache goes, from how it is written."""
     make = _TIERS[tier.tier]
     return make(size_bytes=tier.capacity, bytes_per_s=tier.bandwidth, latency_s=tier.latency)
 
