@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokenroof.search.front import dominates, front, order, weighted
+from tokenroof.search.front import dominates, front, order, thinned, weighted
 
 costs = st.lists(st.lists(st.floats(0.1, 1e3), min_size=3, max_size=3).map(tuple), min_size=1, max_size=12)
 weights = st.lists(st.floats(0.1, 10.0), min_size=3, max_size=3)
@@ -71,3 +71,17 @@ def test_nothing_has_no_front() -> None:
 def test_dominance_is_strict() -> None:
     assert dominates((1.0, 2.0), (1.0, 3.0))
     assert not dominates((1.0, 2.0), (1.0, 2.0))
+
+
+@given(costs, st.floats(0.0, 0.5))
+def test_what_is_thinned_out_is_nearly_something_that_is_kept(
+    points: list[tuple[float, ...]], tolerance: float
+) -> None:
+    ahead = front(points)
+    kept = thinned(points, ahead, tolerance)
+    assert set(kept) <= set(ahead)
+    for at in ahead:
+        assert any(
+            all(a <= b * (1.0 + tolerance) + 1e-9 for a, b in zip(points[best], points[at], strict=True))
+            for best in kept
+        )

@@ -27,6 +27,13 @@ SPACES = {
     ),
     "long prompts": question("h100", "h200", workload=traffic(12.0, isl=12_000, osl=150)),
     "no target but a queue that does not grow": question("l40s", rate=60.0, targets=()),
+    "small batches": question(
+        "h100",
+        "l40s",
+        workload=traffic(60.0, isl=2000, osl=60),
+        space=small_space(max_num_seqs=(8, 16, 32, 64, 256), max_num_batched_tokens=(2048, 8192)),
+        targets=(slower(TTFT, 1.0), slower(TPOT, 0.7)),
+    ),
     "apart": question("h100", rate=90.0, space=APART),
     "apart on two chips": question(
         "h100",

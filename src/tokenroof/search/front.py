@@ -66,3 +66,27 @@ def order(costs: Sequence[Sequence[float]], weights: Sequence[float] | None) -> 
         return [int(at) for at in np.argsort(weighted(costs, weights), kind="stable")]
     table = np.asarray(costs, dtype=np.float64).reshape(len(costs), -1)
     return [int(at) for at in np.lexsort(table.T[::-1])]
+
+
+def thinned(costs: Sequence[Sequence[float]], places: Sequence[int], tolerance: float) -> list[int]:
+    """Of places in order of preference those that are not nearly another that is kept.
+
+    Parameters
+    ----------
+    costs : sequence of sequences of float
+        Of all candidates.
+    places : sequence of int
+        Of the front, best first.
+    tolerance : float
+        A place goes when one that is kept is at most so much worse, as a part, in every objective.
+    """
+    kept: list[int] = []
+    for at in places:
+        if not any(_nearly(costs[best], costs[at], tolerance) for best in kept):
+            kept.append(at)
+    return kept
+
+
+def _nearly(one: Sequence[float], other: Sequence[float], tolerance: float) -> bool:
+    """Whether ``one`` is nowhere worse than ``other`` by more than a part of it."""
+    return all(a <= b + tolerance * abs(b) for a, b in zip(one, other, strict=True))

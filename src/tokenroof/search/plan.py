@@ -13,11 +13,14 @@ from tokenroof.search.campaign import Campaign
 from tokenroof.search.choose import choice_of
 from tokenroof.search.core import Choice, LowerBound, PlanResult, Progress, Store, Watch
 from tokenroof.search.demand import load_of, shape_of
-from tokenroof.search.front import front, order
+from tokenroof.search.front import front, order, thinned
 from tokenroof.search.impossible import asked_too_much, nothing_found, nothing_to_try
 from tokenroof.search.rounds import Explored, explore
 from tokenroof.search.runs import Memory, Runner, cores
 from tokenroof.search.survey import Survey, chip_costs, survey
+
+ALIKE = 0.01
+"""Of two on the front that differ by less than this part in everything, one is shown."""
 
 SHOWN_BEHIND = 5
 """Deployments behind the front that come with everything that is said of a choice."""
@@ -90,10 +93,13 @@ def _answer(
     on_front = front([each.costs for each in explored.found])
     weights = weights_of(question)
     ranked = order([each.costs for each in explored.found], weights)
-    ahead = [at for at in ranked if at in set(on_front)]
-    behind = [at for at in ranked if at not in set(on_front)]
     if len(question.objectives) == 1 or weights is not None:
-        ahead, behind = ranked[:1], ranked[1:]
+        ahead = ranked[:1]
+    else:
+        ahead = thinned(
+            [each.costs for each in explored.found], [at for at in ranked if at in set(on_front)], ALIKE
+        )
+    behind = [at for at in ranked if at not in set(ahead)]
 
     def choice(at: int) -> Choice:
         each = explored.found[at]

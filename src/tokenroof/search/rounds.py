@@ -1,25 +1,27 @@
 """In which order candidates are simulated, and when that is enough.
 
 First the best of every family, then whatever may be better than the best of its chip, then whatever may
-still be better than the best that was found, then other limits of a step for that one. All rows of the
-screen are optimistic, so one that is behind the best found even so is out.
+still be better than the best that was found, then other limits of a step for that one, then whatever its
+interval of prediction does not tell from it. All rows of the screen are optimistic, so one that is behind the
+best found even so is out.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tokenroof.deploy.core import Infeasible
 from tokenroof.search.campaign import WAVE, Campaign
 from tokenroof.search.choose import objectives_of
 from tokenroof.search.core import Candidate
-from tokenroof.search.fewest import DEARER, Counts, Found, Search, fewest
+from tokenroof.search.fewest import DEARER, Counts, Found, Search, Verdict, fewest
 from tokenroof.search.front import dominates, order
+from tokenroof.search.judge import worst_check
 from tokenroof.search.pick import OTHERS, Row, family_of
-from tokenroof.search.space import batch_limits, token_budgets
 from tokenroof.search.tally import Tally
+from tokenroof.search.variants import neighbours, remedies
 
 COUNTED = ("usd_per_million_tokens", "chips", "tokens_per_s_per_chip")
 """Objectives that follow from the counts alone: a search may end where they exceed the best known."""
@@ -27,11 +29,20 @@ COUNTED = ("usd_per_million_tokens", "chips", "tokens_per_s_per_chip")
 BEHIND = "behind the best"
 """Reason of what cannot be better than what was found."""
 
+MONEY = "usd_per_mtok_total"
+"""The metric whose interval says how dear the best may come out."""
+
 MORE = (1.25, 1.5, 2.0)
 """Replicas over the fewest that are looked at, too, when a latency is among the objectives."""
 
 FAMILIES = 12
 """Families whose best is simulated whatever the others are."""
+
+NEARLY = 1.3
+"""A latency over its limit by up to this factor may be brought down by other limits of a step."""
+
+REMEDIED = 6
+"""Candidates for which that is tried, the nearest first."""
 
 REFINEMENTS = 3
 """Rounds of other limits of a step around the best."""
@@ -46,6 +57,15 @@ class Deployed:
     costs: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """A candidate that nearly kept the targets at the last counts that were worth it."""
+
+    candidate: Candidate
+    verdict: Verdict
+    ceiling: float
+
+
 @dataclass(slots=True)
 class Explored:
     """What was simulated.
@@ -54,11 +74,14 @@ class Explored:
     ----------
     found : list of Deployed
         Keep the targets.
+    near : list of Near
+        Nearly do.
     notes : tuple of str
         What was left out.
     """
 
     found: list[Deployed] = field(default_factory=list)
+    near: list[Near] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
 
@@ -87,7 +110,9 @@ def explore(campaign: Campaign, rows: Sequence[Row], tally: Tally) -> Explored:
 
     _simulate(campaign, alone, explored, tally, most // 2, of_found_chip)
     _simulate(campaign, rows, explored, tally, most, lambda row: explored.found)
+    _remedy(campaign, explored, tally)
     _refine(campaign, explored, tally)
+    _near_the_best(campaign, rows, explored, tally)
     left = [row for row in rows if row.candidate not in campaign.searched]
     _count_left(campaign, left, explored, tally)
     return explored
@@ -128,12 +153,14 @@ def _simulate(
         if not wave:
             return
         ends = campaign.search([(row.candidate, _search(campaign, row, ceiling)) for row, ceiling in wave])
-        for (row, _), end in zip(wave, ends, strict=True):
+        for (row, ceiling), end in zip(wave, ends, strict=True):
             _file(campaign, row, end, explored, tally)
+            if end.replicas is None and 0.0 < end.verdict.value <= NEARLY:
+                explored.near.append(Near(candidate=row.candidate, verdict=end.verdict, ceiling=ceiling))
 
 
 def _search(campaign: Campaign, row: Row, ceiling: float) -> Search:
-    return fewest(row.replicas, _units(campaign, row.candidate), _allowed(campaign, row.candidate, ceiling))
+    return _again(campaign, row.candidate, row.replicas, ceiling)
 
 
 def _units(campaign: Campaign, candidate: Candidate) -> tuple[float, ...]:
@@ -219,6 +246,51 @@ def _with_more(campaign: Campaign, candidate: Candidate, needed: Counts) -> Iter
             yield deployed(campaign, candidate, counts)
 
 
+def _remedy(campaign: Campaign, explored: Explored, tally: Tally) -> None:
+    """Other limits of a step for those that nearly keep the targets, at the counts at which they do not."""
+    near = sorted(explored.near, key=lambda each: each.verdict.value)[:REMEDIED]
+    tries: dict[Candidate, Near] = {}
+    for each in near:
+        worst = worst_check(campaign.question, each.verdict.record)
+        if worst is None:
+            continue
+        space, record = campaign.question.space, each.verdict.record
+        for other in remedies(space, each.candidate, record, worst.target.latency):
+            if other not in campaign.searched:
+                tries.setdefault(other, each)
+    waiting = list(tries.items())
+    while waiting:
+        wave, waiting = waiting[:WAVE], waiting[WAVE:]
+        searches = [
+            (other, _again(campaign, other, each.verdict.record.replicas, each.ceiling))
+            for other, each in wave
+        ]
+        _take(campaign, searches, explored, tally)
+
+
+def _again(campaign: Campaign, candidate: Candidate, start: Counts, ceiling: float) -> Search:
+    return fewest(start, _units(campaign, candidate), _allowed(campaign, candidate, ceiling))
+
+
+def _take(
+    campaign: Campaign,
+    searches: Sequence[tuple[Candidate, Search]],
+    explored: Explored,
+    tally: Tally,
+) -> bool:
+    """Search variants; whether some of them serve."""
+    ends = campaign.search(searches)
+    better = [
+        deployed(campaign, other, end.replicas)
+        for (other, _), end in zip(searches, ends, strict=True)
+        if end.replicas is not None
+    ]
+    explored.found += better
+    for each in better:
+        tally.take_back("bound", _family(each.candidate), OTHERS)
+    return bool(better)
+
+
 def _refine(campaign: Campaign, explored: Explored, tally: Tally) -> None:
     """Other limits of a step for the best, with one replica fewer, while that helps."""
     if _ceiling(campaign, explored.found) == math.inf:
@@ -227,29 +299,47 @@ def _refine(campaign: Campaign, explored: Explored, tally: Tally) -> None:
         best = explored.found[order([each.costs for each in explored.found], None)[0]]
         tries = [
             (other, start)
-            for other in _neighbours(campaign, best.candidate)
+            for other in neighbours(campaign.question.space, best.candidate)
             if other not in campaign.searched
             for start in _one_fewer(best.needed)
         ][:WAVE]
         if not tries:
             return
         ceiling = _ceiling(campaign, explored.found)
-        ends = campaign.search(
-            [
-                (other, fewest(start, _units(campaign, other), _allowed(campaign, other, ceiling)))
-                for other, start in tries
-            ]
-        )
-        better = [
-            deployed(campaign, other, end.replicas)
-            for (other, _), end in zip(tries, ends, strict=True)
-            if end.replicas is not None
-        ]
-        explored.found += better
-        for each in better:
-            tally.take_back("bound", _family(each.candidate), OTHERS)
-        if not better:
+        searches = [(other, _again(campaign, other, start, ceiling)) for other, start in tries]
+        if not _take(campaign, searches, explored, tally):
             return
+
+
+def _near_the_best(campaign: Campaign, rows: Sequence[Row], explored: Explored, tally: Tally) -> None:
+    """Rows that may be within the interval of the best: reality may prefer them."""
+    ceiling = _ceiling(campaign, explored.found) * uncertainty(campaign, explored)
+    if ceiling == math.inf:
+        return
+    near = [row for row in rows if _counted_cost(campaign, row.candidate, row.replicas) < ceiling]
+    waiting = [row for row in near if row.candidate not in campaign.searched]
+    while waiting:
+        wave = waiting[: min(WAVE, max(0, campaign.question.most_simulated - len(campaign.searched)))]
+        if not wave:
+            explored.notes += (
+                f"{len(waiting)} more candidates are within the interval of the best by the closed form and "
+                f"were not simulated (most_simulated is {campaign.question.most_simulated})",
+            )
+            return
+        waiting = waiting[len(wave) :]
+        ends = campaign.search([(row.candidate, _search(campaign, row, ceiling)) for row in wave])
+        for row, end in zip(wave, ends, strict=True):
+            _file(campaign, row, end, explored, tally)
+
+
+def uncertainty(campaign: Campaign, explored: Explored) -> float:
+    """By which factor the best may be dearer than predicted; 1 where no error is known."""
+    if not explored.found:
+        return 1.0
+    best = explored.found[order([each.costs for each in explored.found], None)[0]]
+    (record,) = campaign.run([campaign.task(best.candidate, best.needed, campaign.question.seed)])
+    value, high = record.values.get(MONEY, 0.0), record.high.get(MONEY)
+    return max(1.0, high / value) if high is not None and value > 0.0 else 1.0
 
 
 def _one_fewer(counts: Counts) -> list[Counts]:
@@ -258,32 +348,6 @@ def _one_fewer(counts: Counts) -> list[Counts]:
         for pool, one in enumerate(counts)
         if one > 1
     ]
-
-
-def _neighbours(campaign: Campaign, candidate: Candidate) -> Iterator[Candidate]:
-    """The next limits of a step to either side, one pool and one limit at a time."""
-    space = campaign.question.space
-    engines = {each.name: each for each in space.engines}
-    for index, pool in enumerate(candidate.pools):
-        engine = engines[pool.engine]
-        others = [
-            replace(pool, max_num_batched_tokens=tokens)
-            for tokens in _beside(pool.max_num_batched_tokens, token_budgets(space, engine))
-        ]
-        others += [
-            replace(pool, max_num_seqs=seqs)
-            for seqs in _beside(pool.max_num_seqs, batch_limits(space, engine))
-        ]
-        for other in others:
-            pools = (*candidate.pools[:index], other, *candidate.pools[index + 1 :])
-            yield replace(candidate, pools=pools)
-
-
-def _beside(mine: int, values: tuple[int, ...]) -> tuple[int, ...]:
-    """The next smaller and the next larger value."""
-    below = [each for each in values if each < mine]
-    above = [each for each in values if each > mine]
-    return (*below[-1:], *above[:1])
 
 
 def _count(
@@ -305,8 +369,9 @@ def _count_left(campaign: Campaign, left: Sequence[Row], explored: Explored, tal
     """Rows that were not simulated since so many already were."""
     missing = [row for row in left if not _behind(row.costs, explored.found)]
     for row in left:
-        reason = "not simulated" if row in missing else BEHIND
-        _count(tally, row, "bound", reason, "the most that are simulated had been")
+        late = row in missing
+        text = "the most that are simulated had been" if late else "behind even by the optimistic closed form"
+        _count(tally, row, "bound", "not simulated" if late else BEHIND, text)
     if missing:
         explored.notes += (
             f"{len(missing)} more candidates could be better by the closed form and were not simulated "
