@@ -52,8 +52,11 @@ class Campaign:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Seeds with all of which the targets are to be kept."""
-        return tuple(self.question.seed + index for index in range(1 + self.question.confirm_seeds))
+        """Seeds with all of which the targets are to be kept; one where nothing is drawn, as in a trace."""
+        question = self.question
+        if not self.runner.draws:
+            return (question.seed,)
+        return tuple(question.seed + index for index in range(1 + question.confirm_seeds))
 
     def spent(self, candidate: Candidate, counts: Counts) -> Spent:
         """Chips, money, power and room of so many replicas, without their work."""

@@ -14,8 +14,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Estimate
@@ -127,9 +129,31 @@ def digest_of(question: Question, requests: Requests) -> str:
     parts = (question.model, question.chips, question.space.engines, question.spending)
     for part in (*parts, question.expert_load_factor, [each.name for each in question.targets]):
         found.update(repr(part).encode())
-    for column in (requests.arrival_s, requests.isl_tokens, requests.osl_tokens, requests.class_index):
+    found.update(repr(requests.classes).encode())
+    for column in _columns(requests):
         found.update(np.ascontiguousarray(column).tobytes())
     return found.hexdigest()[:24]
+
+
+def _columns(requests: Requests) -> list[npt.NDArray[Any]]:
+    """Everything that is sent."""
+    prefixes = requests.prefixes
+    shared = [] if prefixes is None else [prefixes.start, prefixes.ids]
+    return [
+        requests.arrival_s,
+        requests.isl_tokens,
+        requests.osl_tokens,
+        requests.class_index,
+        requests.follows,
+        requests.session,
+        *shared,
+    ]
+
+
+def alike(one: Requests, other: Requests) -> bool:
+    """Whether two draws are the same requests: a trace has no other."""
+    pairs = zip(_columns(one), _columns(other), strict=False)
+    return len(_columns(one)) == len(_columns(other)) and all(np.array_equal(a, b) for a, b in pairs)
 
 
 def key_of(digest: str, task: Task) -> str:
@@ -177,12 +201,22 @@ class Runner:
         Where records are kept.
     workers : int
         Processes; 1 is this one alone.
+
+    Attributes
+    ----------
+    draws : bool
+        Whether another seed is another run: not of a trace, where nothing is drawn.
+    ran : int
+        Simulations that were run here, not found in the store.
     """
 
     def __init__(self, question: Question, catalog: Catalog, store: Store, workers: int) -> None:
         self.here = Simulator(question, catalog)
         self._store = store
-        self._digest = digest_of(question, self.here.requests(question.seed))
+        requests = self.here.requests(question.seed)
+        self._digest = digest_of(question, requests)
+        drafts = any(each is not None for each in question.space.drafting)
+        self.draws = drafts or not alike(requests, self.here.requests(question.seed + 1))
         self._workers = workers
         self._pool: ProcessPoolExecutor | None = None
         self._running: dict[Future[Record], str] = {}
