@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
+
 from tokenroof.catalog.core import Chip, Fabric
 from tokenroof.catalog.model import ModelSpec, Precision
 from tokenroof.deploy.core import Infeasible, Pool
@@ -58,10 +61,28 @@ def handoff_s(prefill: Pool, decode: Pool, model: ModelSpec, precision: Precisio
         Of the slower end: :func:`start_s`, and its largest shard over its bandwidth. Nothing is hidden
         behind the prefill. [s]
     """
-    times = []
-    for pool in (prefill, decode):
-        fabric = handoff_fabric(pool.chip)
-        assert fabric is not None, "checked by handoff_problem"
-        moved = shard_bytes(pool, model, precision, tokens)
-        times.append(start_s(pool) + moved / fabric.bandwidth_bytes_per_s.value)
-    return max(times)
+    return max(float(end_s(pool, model, precision, tokens)) for pool in (prefill, decode))
+
+
+def end_s(
+    pool: Pool,
+    model: ModelSpec,
+    precision: Precision,
+    tokens: int,
+    bytes_per_s: float | npt.NDArray[np.float64] | None = None,
+) -> float | npt.NDArray[np.float64]:
+    """Time that one end of a hand-off takes, see :func:`handoff_s`. [s]
+
+    Parameters
+    ----------
+    pool : Pool
+        The end.
+    model, precision, tokens : ModelSpec, Precision, int
+        As there.
+    bytes_per_s : float or FloatArray, optional
+        Bandwidth of a chip's link, when it is not that of its fabric. [bytes/s]
+    """
+    fabric = handoff_fabric(pool.chip)
+    assert fabric is not None, "checked by handoff_problem"
+    moved = shard_bytes(pool, model, precision, tokens)
+    return start_s(pool) + moved / (fabric.bandwidth_bytes_per_s.value if bytes_per_s is None else bytes_per_s)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from tokenroof.deploy.capacity import cache_bytes, sequence_bytes
 from tokenroof.deploy.client import client_s
 from tokenroof.deploy.core import Pool, Role
-from tokenroof.deploy.handoff import handoff_fabric, shard_bytes, start_s
+from tokenroof.deploy.handoff import end_s, handoff_fabric
 from tokenroof.search.asked import Question, Target
 from tokenroof.search.space import Engines, Subject, batch_limits, token_budgets
 from tokenroof.search.steady import Ask, Pending, Steady, decoding_alone, prefilling, settle, together
@@ -297,9 +297,7 @@ def _handoff(screening: Screening, subject: Subject, role: Role) -> float:
     """One end of ``deploy.handoff.handoff_s``. [s]"""
     if role is Role.BOTH:
         return 0.0
-    fabric = handoff_fabric(subject.chip)
-    if fabric is None:
+    if handoff_fabric(subject.chip) is None:
         return math.nan
     pool, ask = subject.pool(role), screening.ask
-    moved = shard_bytes(pool, ask.model, subject.precision, ask.shape.isl_tokens)
-    return start_s(pool) + moved / fabric.bandwidth_bytes_per_s.value
+    return float(end_s(pool, ask.model, subject.precision, ask.shape.isl_tokens))
