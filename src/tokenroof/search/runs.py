@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -183,7 +184,16 @@ _WORKER: dict[str, Simulator] = {}
 
 def _begin(question: Question, catalog: Catalog) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted too, and ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _WORKER["simulator"] = Simulator(question, catalog)
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its processes: they would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(key: str, task: Task) -> Record:
