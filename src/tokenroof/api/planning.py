@@ -209,6 +209,36 @@ def question_of(
     """The question that arguments of :func:`plan` mean; ``space`` and ``asked`` are fields as they stand."""
     spec_ = resolve_model(catalog, model)
     said = _spec(spec_, dict(traffic or {}))
+    return question_from(
+        said,
+        catalog,
+        spec_,
+        _chips(catalog, chips),
+        slo=slo,
+        objective=objective,
+        limits=limits,
+        formats=formats,
+        engine=engine,
+        space=space,
+        asked=asked,
+    )
+
+
+def question_from(
+    said: Spec,
+    catalog: Catalog,
+    model: ModelSpec,
+    chips: tuple[Chip, ...],
+    *,
+    slo: Mapping[str, object] | None = None,
+    objective: str | Sequence[str] | Mapping[str, float] = "usd_per_million_tokens",
+    limits: Mapping[str, object] | None = None,
+    formats: tuple[str | Sequence[str] | None, str | Sequence[str] | None] = (None, None),
+    engine: EngineLike | Sequence[EngineLike] = "vllm",
+    space: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
+) -> Question:
+    """As :func:`question_of`, with traffic, drafts, offload and money from a spec; its chip is not used."""
     rates = said.traffic.rate or (None,)
     if len(rates) > 1:
         raise InputError(f"a plan is for one rate, got {len(rates)}. Plan them one after the other.")
@@ -216,11 +246,11 @@ def question_of(
     places = tuple(map(offload_of, said.cache.offload))
     engines = (engine,) if not isinstance(engine, list | tuple) else tuple(engine)
     return Question(
-        model=spec_,
+        model=model,
         workload=workload_of(said, rates[0]),
-        chips=_chips(catalog, chips),
+        chips=chips,
         space=Space(
-            precisions=precisions_of(spec_, *formats),
+            precisions=precisions_of(model, *formats),
             engines=tuple(resolve_engine(catalog, each) for each in engines),
             drafting=(None,) if drafting is None else (None, drafting),
             offload=((), places) if places else ((),),
@@ -248,10 +278,15 @@ def _spec(model: ModelSpec, traffic: dict[str, Any]) -> Spec:
         try:
             rate = number(given["rate"], "1/s", least=0.0, above=True)
         except ValueError as error:
-            raise InputError(f"rate: {error}.") from None
-        given["num_requests"] = round(min(max(LEAST_REQUESTS, SENT_FOR_S * rate), MOST_REQUESTS))
+            raise InputError(f"rate: {str(error).rstrip('.')}.") from None
+        given["num_requests"] = usual_requests(rate)
     found, where = sections(None, model, "any", given)
     return spec_of(found, where=where)
+
+
+def usual_requests(rate_per_s: float) -> int:
+    """Requests that are drawn at a rate when nobody says how many."""
+    return round(min(max(LEAST_REQUESTS, SENT_FOR_S * rate_per_s), MOST_REQUESTS))
 
 
 def _chips(catalog: Catalog, given: ChipLike | Sequence[ChipLike] | None) -> tuple[Chip, ...]:
@@ -259,6 +294,11 @@ def _chips(catalog: Catalog, given: ChipLike | Sequence[ChipLike] | None) -> tup
         return resolve_chips(catalog, given)
     if given is not None:
         return ()
+    return priced_chips(catalog)
+
+
+def priced_chips(catalog: Catalog) -> tuple[Chip, ...]:
+    """Every chip of the catalog that exists and has a price."""
     every = (catalog.chip(name) for name in catalog.chips())
     return tuple(chip for chip in every if chip.prices_usd_per_hour and not chip.projection)
 
@@ -306,7 +346,7 @@ def targets_of(slo: Mapping[str, object]) -> tuple[Target, ...]:
         try:
             limit_s = number(value, "s", least=0.0, above=True)
         except ValueError as error:
-            raise InputError(f"slo.{name}: {error}.") from None
+            raise InputError(f"slo.{name}: {str(error).rstrip('.')}.") from None
         tail = match["tail"]
         quantile = USUAL_QUANTILE if tail is None else None if tail == "mean" else float(tail[1:]) / 100.0
         found.append(Target(latency=match["latency"], limit_s=limit_s, quantile=quantile, request_class=of))
@@ -329,7 +369,7 @@ def limits_of(given: Mapping[str, object]) -> Limits:
         try:
             limit = number(value, unit or "1", least=0.0, above=True)
         except ValueError as error:
-            raise InputError(f"limits.{name}: {error}.") from None
+            raise InputError(f"limits.{name}: {str(error).rstrip('.')}.") from None
         whole = name in ("chips", "racks")
         if whole and limit != math.floor(limit):
             raise InputError(f"limits.{name} must be a whole number, got {value!r}.")

@@ -29,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0 done, 2 bad input or nothing feasible, 3 no row validated, 130 interrupted, 1 the
-        reader went away.
+        Exit code: 0 done, 2 bad input or nothing feasible, 3 no row validated or no plan possible, 130
+        interrupted, 1 the reader went away.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

@@ -10,6 +10,7 @@ import tokenroof.cli.calibrating as calibrating
 import tokenroof.cli.catalog as catalog
 import tokenroof.cli.estimating as estimating
 import tokenroof.cli.models as models
+import tokenroof.cli.planning as planning
 import tokenroof.cli.runs as runs
 import tokenroof.cli.simulating as simulating
 import tokenroof.cli.validating as validating
@@ -46,6 +47,7 @@ app.command("estimate", context_settings=_TEACHES_CHIPS)(estimating.estimate)
 app.command("explain", context_settings=_TEACHES_CHIPS)(estimating.explain)
 app.command("simulate", context_settings=_TEACHES_CHIPS)(simulating.simulate)
 app.command("capacity", context_settings=_TEACHES_CHIPS)(simulating.capacity)
+app.command("plan")(planning.plan)
 app.command("validate")(validating.validate)
 app.command("calibrate")(calibrating.calibrate)
 for _group in catalog.GROUPS:

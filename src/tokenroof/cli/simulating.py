@@ -247,9 +247,9 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     if given["engine_option"]:
         asked["engine_options"] = dict(_pair("--engine-option", each) for each in given["engine_option"])
     if given["speculate"] is not None:
-        asked["speculation"] = _speculation(given["speculate"])
+        asked["speculation"] = speculation(given["speculate"])
     if given["sets"]:
-        asked["over"] = _laid(given["sets"])
+        asked["over"] = laid(given["sets"])
     asked["catalog"] = given["catalogs"] or ()
     return asked
 
@@ -275,13 +275,14 @@ def _pair(option: str, text: str) -> tuple[str, object]:
         raise InputError(f"{option} {name.strip()}: cannot read {value!r}.") from None
 
 
-def _speculation(text: str) -> dict[str, object]:
+def speculation(text: str) -> dict[str, object]:
+    """``METHOD:NAME=VALUE,...`` as a section."""
     method, _, rest = text.partition(":")
     parts = [part for part in rest.split(",") if part.strip()]
     return {"method": method.strip(), **dict(_pair("--speculate", part) for part in parts)}
 
 
-def _laid(sets: Sequence[str]) -> dict[str, Any]:
+def laid(sets: Sequence[str]) -> dict[str, Any]:
     """Keys with dots as sections in sections."""
     found: dict[str, Any] = {}
     for text in sets:

@@ -7,7 +7,7 @@ import tomllib
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, Union, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,6 +19,7 @@ from tokenroof.errors import CatalogError, InputError
 
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 _LONGEST_SHOWN = 60
+Checked = TypeVar("Checked", bound=BaseModel)
 _MISSING = {"traffic": "no load. Give rate, concurrency or trace"}
 
 
@@ -57,12 +58,15 @@ def spec_of(given: Mapping[str, Any] | Spec, *, where: str = "") -> Spec:
     InputError
         The first thing wrong, as ``section.key: what. What to do.``
     """
-    if isinstance(given, Spec):
-        return given
+    return given if isinstance(given, Spec) else checked(Spec, given, where=where)
+
+
+def checked(section: type[Checked], given: Mapping[str, Any], *, where: str = "") -> Checked:
+    """A section of a user's file, checked; errors as of :func:`spec_of`."""
     try:
-        return Spec.model_validate(dict(given))
+        return section.model_validate(dict(given))
     except ValidationError as error:
-        _refuse(error.errors(include_url=False), f"{where}: " if where else "")
+        _refuse(section, error.errors(include_url=False), f"{where}: " if where else "")
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,14 +96,14 @@ def _without_load(held: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str,
     return {name: value for name, value in held.items() if name not in gone}
 
 
-def _refuse(found: list[ErrorDetails], where: str) -> NoReturn:
+def _refuse(root: type[BaseModel], found: list[ErrorDetails], where: str) -> NoReturn:
     # an unknown key first: it is usually the cause of the rest
     details = sorted(found, key=lambda each: each["type"] != "extra_forbidden")
     detail = details[0]
     names = [str(part) for part in detail["loc"]]
     path = ".".join(names)
     if detail["type"] == "extra_forbidden":
-        known = _keys_at(detail["loc"][:-1])
+        known = _keys_at(root, detail["loc"][:-1])
         near = difflib.get_close_matches(names[-1], known, n=2, cutoff=0.4)
         hint = f"Nearest: {', '.join(near)}." if near else f"Known: {', '.join(known)}."
         raise InputError(f"{where}{path}: unknown. {hint}") from None
@@ -109,7 +113,7 @@ def _refuse(found: list[ErrorDetails], where: str) -> NoReturn:
     elif detail["type"] == "literal_error":
         message = f"unknown {detail['input']!r}. Known: {_listed(str(detail['ctx']['expected']))}"
     elif detail["type"] == "model_type":
-        keys = ", ".join(_keys_at(detail["loc"]))
+        keys = ", ".join(_keys_at(root, detail["loc"]))
         message = f"must be a section, got {str(detail['input'])[:_LONGEST_SHOWN]!r}. It has: {keys}"
     elif detail["type"] != "value_error":
         message = f"{message[0].lower()}{message[1:]}, got {str(detail['input'])[:_LONGEST_SHOWN]!r}"
@@ -123,9 +127,8 @@ def _listed(expected: str) -> str:
     return expected.replace("'", "").replace(" or ", ", ")
 
 
-def _keys_at(place: tuple[int | str, ...]) -> list[str]:
-    """Keys that the section at ``place`` has."""
-    section: type[BaseModel] = Spec
+def _keys_at(section: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Keys that the section at ``place`` within a section has."""
     for part in place:
         if isinstance(part, int):
             continue

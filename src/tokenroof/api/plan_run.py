@@ -1,0 +1,149 @@
+"""A plan file from the question to the answer, kept in a directory while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tokenroof.api.plan_files import files_of_choice, write_files
+from tokenroof.api.planfile import PlanFile, catalog_of, files_of, plan_of, question_of_plan, read_plan
+from tokenroof.api.runs.simulations import Simulations
+from tokenroof.api.runs.store import RunStore
+from tokenroof.catalog.catalog import Catalog
+from tokenroof.errors import InputError, TokenroofError
+from tokenroof.report.launch import LaunchFile
+from tokenroof.search.asked import Question
+from tokenroof.search.core import PlanResult, Watch
+from tokenroof.search.plan import plan as make_plan
+
+DEPLOY = "deploy"
+"""Directory of launch files in that of a run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A plan that can begin.
+
+    Attributes
+    ----------
+    given : mapping
+        As it was written: the input of record.
+    question : Question
+        What it means.
+    catalog : Catalog
+        With the user's directories.
+    files : tuple of Path
+        The user's own files.
+    """
+
+    given: Mapping[str, Any]
+    question: Question
+    catalog: Catalog
+    files: tuple[Path, ...]
+
+    @property
+    def label(self) -> str:
+        """The question in a few words, for lists of runs."""
+        chips = self.question.chips
+        return f"{self.question.model.name} on {chips[0].name if len(chips) == 1 else f'{len(chips)} chips'}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """An answer, and what was written of it.
+
+    Attributes
+    ----------
+    result : PlanResult
+        The answer.
+    launch : tuple of LaunchFile
+        Of the best; those that could not be written say why. Empty without a best.
+    deploy : Path or None
+        Directory that they were written to.
+    written : tuple of Path
+        Other files for people: the page.
+    """
+
+    result: PlanResult
+    launch: tuple[LaunchFile, ...] = ()
+    deploy: Path | None = None
+    written: tuple[Path, ...] = ()
+
+
+def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
+    """A plan file with keys laid over it, as something that can begin.
+
+    Parameters
+    ----------
+    path : Path or None
+        The file; None: everything is in ``over``.
+    over : mapping
+        Sections by name.
+
+    Raises
+    ------
+    InputError
+        Anything wrong, in one line with the file.
+    """
+    given = read_plan(path, over)
+    where = "" if path is None else str(path)
+    plan: PlanFile = plan_of(given, where=where)
+    try:
+        catalog = catalog_of(plan)
+        question = question_of_plan(plan, catalog)
+    except TokenroofError as error:
+        raise InputError(f"{where}: {error}" if where else str(error)) from None
+    return Task(given=given, question=question, catalog=catalog, files=files_of(plan, catalog))
+
+
+def run_plan(
+    task: Task,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    progress: Watch | None = None,
+) -> Planned:
+    """Answer a plan.
+
+    Parameters
+    ----------
+    task : Task
+        What is asked.
+    out : Path, optional
+        Directory of the run; without one nothing is kept.
+    resume : bool
+        Go on with what the directory holds.
+    workers : int, optional
+        Processes; default: one per core. The result does not depend on it.
+    progress : callable, optional
+        Told how far the plan is.
+
+    Raises
+    ------
+    InputError
+        As ``RunStore``; a load without a rate.
+    """
+    if out is None:
+        result = make_plan(task.question, catalog=task.catalog, workers=workers, progress=progress)
+        return Planned(result=result, launch=_launch(result))
+    with RunStore(out, task.given, label=task.label, files=task.files, resume=resume) as run:
+        store = Simulations(run)
+        result = make_plan(
+            task.question, catalog=task.catalog, store=store, workers=workers, progress=progress
+        )
+        files, deploy = _launch(result), None
+        if result.best is not None:  # before the results: with those the run is complete
+            deploy = out / DEPLOY
+            write_files(deploy, result.best, files)
+        from tokenroof.api.runs.tables import plan_tables
+
+        run.finish(plan_tables(result, store.used))
+    return Planned(result=result, launch=files, deploy=deploy)
+
+
+def _launch(result: PlanResult) -> tuple[LaunchFile, ...]:
+    best = result.best
+    return () if best is None else files_of_choice(best, result.question, result.load)
