@@ -100,6 +100,11 @@ def test_a_model_that_denoises_is_not_simulated() -> None:
     assert "denoises" in str(refused(question("h100", model="llada-8b")).infeasible)
 
 
+def test_a_class_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="dog"):
+        answer(question("h100", targets=(replace(TTFT, request_class="dog"),)))
+
+
 def test_a_closed_loop_has_no_rate() -> None:
     mix = (Traffic(lengths=Independent(isl=Fixed(tokens=100), osl=Fixed(tokens=10))),)
     loop = ClosedLoop(concurrency=4, mix=mix, num_requests=20)

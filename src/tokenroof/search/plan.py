@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Infeasible
+from tokenroof.errors import InputError
 from tokenroof.search.asked import Load, Question
 from tokenroof.search.bound import lower_bounds
 from tokenroof.search.build import Builder
@@ -18,6 +19,7 @@ from tokenroof.search.impossible import asked_too_much, nothing_found, nothing_t
 from tokenroof.search.rounds import Explored, explore
 from tokenroof.search.runs import Memory, Runner, cores
 from tokenroof.search.survey import Survey, chip_costs, survey
+from tokenroof.workload.core import Requests
 
 ALIKE = 0.01
 """Of two on the front that differ by less than this part in everything, one is shown."""
@@ -57,9 +59,10 @@ def plan(
     Raises
     ------
     InputError
-        A load without a rate, or anything that no engine, chip or model can do.
+        A load without a rate, a target of a class that is not there, or anything that no engine, chip or model can do.
     """
     requests = question.workload.requests(question.seed)
+    _check_classes(question, requests)
     load, shape = load_of(requests), shape_of(requests)
     problem = nothing_to_try(question)
     if problem is not None:
@@ -116,6 +119,15 @@ def _answer(
         simulated=len(campaign.searched),
         notes=explored.notes,
     )
+
+
+def _check_classes(question: Question, requests: Requests) -> None:
+    names = [kind.name for kind in requests.classes]
+    for target in question.targets:
+        if target.request_class and target.request_class not in names:
+            raise InputError(
+                f"no class {target.request_class!r} in the workload. It has: {', '.join(names)}."
+            )
 
 
 def weights_of(question: Question) -> tuple[float, ...] | None:
