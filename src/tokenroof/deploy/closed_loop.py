@@ -14,8 +14,8 @@ from tokenroof.deploy.generation import Plan
 from tokenroof.perf.compile import Samples
 from tokenroof.workload.core import RequestShape
 
-TIMES = ("prefill_s", "decode_step_s", "ttft_s", "waiting_s", "tpot_s", "e2e_s")
-"""What a request sees of :class:`tokenroof.deploy.colocated.Times`."""
+TIMES = ("ttft_s", "waiting_s", "tpot_s", "e2e_s")
+"""What a request sees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,8 @@ def serve_clients(
     -------
     Served
         Times are those of the engine: they begin when a request has come.
-        ``requests_per_s * (client_s + e2e_s) = clients``.
+        ``requests_per_s * (client_s + e2e_s) = clients``. ``decode_step_s`` is that of all clients' requests;
+        ``step`` is one of as many of which every sequence bears what it does in the mean.
 
     Notes
     -----
@@ -111,23 +112,20 @@ def serve_clients(
     least = 0 if too_many(least) else least
     fewer = least + bisect_left(range(least, clients), True, key=too_many) - 1
     mixed = mix(clients, away_s, fewer, rate(fewer), rate(fewer + 1))
-    return _blended(at(max(fewer, 1)), at(fewer + 1), mixed)
+    return _blended(at(clients), at(max(fewer, 1)), at(fewer + 1), mixed)
 
 
-def _blended(fewer: Served, more: Served, mixed: Mix) -> Served:
-    """What requests see in the mean; ``step`` is one of which every sequence bears its mean share."""
+def _blended(full: Served, fewer: Served, more: Served, mixed: Mix) -> Served:
+    """What requests see and take, in the mean over those that leave in either part of the time."""
     share = mixed.more_requests_fraction
-    scale = more.micro_batch / fewer.micro_batch
-
-    def mean(a: Samples, b: Samples, scale: float = 1.0) -> Samples:
-        return Samples(
-            *((1.0 - share) * scale * one + share * other for one, other in zip(a, b, strict=True))
-        )
-
+    less, much = full.micro_batch / fewer.micro_batch, full.micro_batch / more.micro_batch
+    times = {name: (1.0 - share) * getattr(fewer, name) + share * getattr(more, name) for name in TIMES}
+    prompts = zip(fewer.prompt, more.prompt, strict=True)
+    steps = zip(fewer.step, more.step, strict=True)
     return replace(
-        more,
+        full,
         requests_per_s=mixed.requests_per_s,
-        prompt=mean(fewer.prompt, more.prompt),
-        step=mean(fewer.step, more.step, scale),
-        **{name: (1.0 - share) * getattr(fewer, name) + share * getattr(more, name) for name in TIMES},
+        prompt=Samples(*((1.0 - share) * one + share * other for one, other in prompts)),
+        step=Samples(*((1.0 - share) * less * one + share * much * other for one, other in steps)),
+        **times,
     )
