@@ -61,10 +61,9 @@ def read(path: Path) -> dict[Key, KernelChoice]:
     found: dict[Key, KernelChoice] = {}
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
-            raise CatalogError(
-                f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(reader.fieldnames or ())}."
-            )
+        given = tuple(reader.fieldnames or ())
+        if given != COLUMNS:
+            raise CatalogError(f"{path}: expected the columns {', '.join(COLUMNS)}, got {', '.join(given)}.")
         for row in reader:
             key = (row["op"], row["family"], row["kernels"], row["dtype"], row["over"])
             if key in found:

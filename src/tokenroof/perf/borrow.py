@@ -118,8 +118,8 @@ def choose_rows(
         if served:
             choice = kernel_choices()[_key(row, family)]
             borrowed.append(
-                f"{op} {dtype} on {chip} as served: taken from {served.chip}, {served.kernels}, {served.dtype} "
-                f"({choice.note})."
+                f"{op} {dtype} on {chip} as served: "
+                f"taken from {served.chip}, {served.kernels}, {served.dtype} ({choice.note})."
             )
         elif why or row.dtype != dtype:
             taken = ", ".join(part for part in (row.chip, row.kernels, row.dtype) if part != GENERIC)
