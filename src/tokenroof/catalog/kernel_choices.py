@@ -1,4 +1,4 @@
-"""Kernels that servers run where another one was measured: an engine's later default, or a published switch."""
+"""Kernels that servers run where another was measured: an engine's later default, or a published switch."""
 
 from __future__ import annotations
 
