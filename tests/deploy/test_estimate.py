@@ -6,6 +6,7 @@ import pytest
 
 from tokenroof.catalog.catalog import Catalog, load
 from tokenroof.catalog.core import Engine
+from tokenroof.catalog.tuning import NEUTRAL
 from tokenroof.deploy.accounts import Spending
 from tokenroof.deploy.core import Deployment, Estimate, Pool, Role
 from tokenroof.deploy.estimate import estimate
@@ -140,6 +141,7 @@ def test_prefill_first_engines_stall_decoding(catalog: Catalog) -> None:
 
 
 def test_one_output_token_is_prefill_alone(catalog: Catalog) -> None:
+    catalog = catalog.tuned(NEUTRAL)
     answer = ask(
         catalog, pool(catalog, tp=4), shape=RequestShape(isl_tokens=2000, osl_tokens=1), concurrency=1
     )
@@ -156,6 +158,7 @@ def apart(catalog: Catalog, prefill: str, decode: str, prefill_replicas: int = 1
 
 
 def test_pools_of_two_chips_conserve_requests(catalog: Catalog) -> None:
+    catalog = catalog.tuned(NEUTRAL)
     answer = ask(catalog, *apart(catalog, "h100", "h200"), concurrency=16)
     assert answer.feasible, answer.infeasible
     assert value(answer, "chips") == 8

@@ -132,7 +132,7 @@ def test_a_full_closed_loop_yields_the_steady_state(catalog: Catalog, case: str)
     form does not pad, are off.
     """
     model, chip, ways, isl, osl, concurrency = SATURATED[case]
-    requests = spread_requests(14 * concurrency, isl, osl, concurrency)
+    requests = spread_requests(20 * concurrency, isl, osl, concurrency)
     asked = deployment(catalog, model, pool(catalog, chip, **ways))
     settings = engine_options(catalog.engine("vllm"), {"enforce_eager": True})
     simulated, closed = both(catalog, asked, requests, Serving(pools=(PoolOptions(settings=settings),)))

@@ -34,7 +34,8 @@ def test_one_output_token_has_no_time_between_tokens(prefill_chip):
 
 @pytest.fixture(scope="module")
 def diffusion():
-    return tr.estimate("llada-8b", "h100", isl=2000, osl=500, concurrency=42)[0]
+    """On an engine without clients: what a request is depends on steps alone."""
+    return tr.estimate("llada-8b", "h100", isl=2000, osl=500, concurrency=42, engine="generic")[0]
 
 
 def test_a_model_that_reruns_the_sequence_has_no_prefill(diffusion):

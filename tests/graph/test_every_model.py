@@ -78,7 +78,9 @@ def test_norms_are_those_of_the_layers(name):
         assert group.norm_parameters <= 2 * group.norms * spec.hidden
     ops = step_ops(spec, spec.precision, Parallel(), MIXED)
     runs = sum(op.count for op in ops if op.name == "layer.norm")
-    assert runs == 1 + sum(group.count * group.norms for group in spec.layers)
+    mixed = sum(op.count for op in ops if op.name == "hyper.read")
+    assert runs + mixed == 1 + sum(group.count * group.norms for group in spec.layers)
+    assert bool(mixed) == (spec.residual_streams > 1)
     assert runs <= 1 + 8 * spec.num_layers
 
 

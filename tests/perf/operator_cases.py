@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from tokenroof.catalog.catalog import load
+from tokenroof.catalog.tuning import NEUTRAL
 from tokenroof.graph.core import (
     AttentionDecode,
     AttentionPrefill,
@@ -27,7 +28,7 @@ from tokenroof.perf.machine import build_machine
 
 @cache
 def machine(chip: str = "h100", engine: str = "vllm") -> Machine:
-    catalog = load()
+    catalog = load().tuned(NEUTRAL)
     return build_machine(catalog.chip(chip), catalog.engine(engine))
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import tokenroof as tr
 from tokenroof.calibrate.power import CHIP, power_w
-from tokenroof.catalog.catalog import load
+from tokenroof.catalog.catalog import Catalog, load
 from tokenroof.catalog.efficiency import load as load_rows
+from tokenroof.catalog.tuning import NEUTRAL
 from tokenroof.errors import CatalogError
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Collective, Parallel, Work, decode_batch, prefill_batch
@@ -35,8 +36,8 @@ ENGINE = CATALOG.engine("vllm")
 SHIPPED = next(row for row in load_rows() if row.op == "power")
 
 
-def machine(chip: str) -> Machine:
-    return build_machine(CATALOG.chip(chip), ENGINE)
+def machine(chip: str, catalog: Catalog = CATALOG) -> Machine:
+    return build_machine(catalog.chip(chip), catalog.engine("vllm"))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,8 @@ def test_busy_attention_draws_what_was_measured(op, rate, keys, measured_w):
 
 @pytest.mark.parametrize("chip", ["h100", "b200", "mi300x", "l4", "rtx4090"])
 def test_no_operator_and_no_step_passes_the_limit(chip):
-    model, on = CATALOG.model("llama-3.1-8b"), machine(chip)
+    """Corrections from servings leave the energy of an operator and bend that of the step once more."""
+    model, on, tuned = CATALOG.model("llama-3.1-8b"), machine(chip, CATALOG.tuned(NEUTRAL)), machine(chip)
     batches = (
         decode_batch(np.array([1, 64, 512]), np.array([100, 4000, 2000])),
         prefill_batch(np.ones(3, dtype=int), np.array([1, 1000, 60_000])),
@@ -66,6 +68,8 @@ def test_no_operator_and_no_step_passes_the_limit(chip):
         watts = timed.energy_j / timed.time_s
         assert np.all(watts <= on.tdp_w * (1 + 1e-12))
         assert np.all(watts >= on.idle_w)
+        served = step_time(step_ops(model, model.precision, Parallel(), batch), tuned)
+        assert np.all(served.energy_j / served.time_s <= tuned.tdp_w * (1 + 1e-12))
         for item in timed.ops:
             took_s = np.asarray(item.time_s)
             assert np.all(item.energy_j <= (on.tdp_w - on.idle_w) * took_s * (1 + 1e-9))

@@ -103,7 +103,8 @@ class CompressedAttention:
     One shared key-value vector of ``kv_dim`` elements per entry; queries attend to the last
     ``window_tokens`` raw tokens and to compressed entries (all of them, or ``indexer.topk_tokens``
     entries). ``ratio`` 0 = no compressed entries, the window alone. ``overlap`` compressors see two
-    neighbouring groups of ``ratio`` tokens and project to twice the width.
+    neighbouring groups of ``ratio`` tokens and project to twice the width. The last ``rope_dim`` elements
+    of a head are rotated, and rotated back in the output.
     """
 
     num_heads: int
@@ -114,6 +115,7 @@ class CompressedAttention:
     kv_dim: int
     ratio: int
     window_tokens: int
+    rope_dim: int = 0
     overlap: bool = False
     indexer: Indexer | None = None
 
@@ -218,6 +220,9 @@ class LayerGroup:
     mixing_parameters : int
         Parameters of one layer that belong to no mixer, feed-forward or norm: hyper-connections,
         attention residuals, layer and router scales.
+    streams : int
+        Copies of the residual stream: 1 unless hyper-connections read all of them before, and write all of
+        them after, each sublayer (one norm, one sublayer).
     """
 
     count: int
@@ -226,6 +231,7 @@ class LayerGroup:
     norm_parameters: int
     norms: int = 2
     mixing_parameters: int = 0
+    streams: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,6 +355,11 @@ class ModelSpec:
     def num_layers(self) -> int:
         """Decoder layers, modules for multi-token prediction not counted."""
         return sum(group.count for group in self.layers)
+
+    @property
+    def residual_streams(self) -> int:
+        """Copies of the hidden state that go from layer to layer."""
+        return max((group.streams for group in self.layers), default=1)
 
 
 def with_routing_skew(model: ModelSpec, skew: float) -> ModelSpec:

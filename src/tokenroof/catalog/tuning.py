@@ -59,9 +59,13 @@ class Tunable:
         return 1.0 if self.factor else 0.0
 
 
-def _time(what: str, spread: float) -> Tunable:
+_LEAST_TIME = 0.85
+"""Measured kernels reach most of their peaks: a smaller factor would take them above the datasheet."""
+
+
+def _time(what: str, spread: float, low: float = _LEAST_TIME) -> Tunable:
     return Tunable(
-        unit="1", low=0.1, high=10.0, spread=spread, meaning=f"time of {what} over the operator model's"
+        unit="1", low=low, high=10.0, spread=spread, meaning=f"time of {what} over the operator model's"
     )
 
 
@@ -69,8 +73,8 @@ TUNABLES: Mapping[str, Tunable] = {
     "time_gemm": _time("dense matrix products", 0.15),
     "time_attention": _time("attention over cached and new tokens", 0.15),
     "time_experts": _time("routed experts", 0.15),
-    "time_small": _time("norms, rotations, routing and other small kernels, without their bytes,", 0.25),
-    "time_collective": _time("collectives", 0.2),
+    "time_small": _time("norms, rotations, routing and other small kernels, without their bytes,", 0.25, 0.1),
+    "time_collective": _time("collectives", 0.2, 0.1),
     "launch": Tunable(
         unit="1",
         low=0.02,

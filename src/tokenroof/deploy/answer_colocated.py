@@ -18,7 +18,7 @@ from tokenroof.deploy.answer import (
     usage,
 )
 from tokenroof.deploy.capacity import capacity
-from tokenroof.deploy.colocated import serve
+from tokenroof.deploy.closed_loop import serve_clients
 from tokenroof.deploy.core import Estimate, Pool
 
 
@@ -33,7 +33,7 @@ def answer(question: Question, pool: Pool, concurrency: int | None, batch: int |
     problem = sequences_problem(question, pool, memory.max_batch, sequences)
     if problem is not None:
         return infeasible(question, problem, whole, memory)
-    served = serve(pool, deployment, shape, plan, sequences)
+    served = serve_clients(pool, deployment, shape, plan, sequences)
     rate = served.requests_per_s * whole / sequences
     works = [decode_share(question, pool, served.step, served.micro_batch)]
     if plan.prompt_tokens:

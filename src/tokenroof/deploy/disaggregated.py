@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tokenroof.deploy.client import client_s
 from tokenroof.deploy.colocated import Times, prefill_steps, table_of
 from tokenroof.deploy.core import Deployment, Pool
 from tokenroof.deploy.generation import Plan, decoding
@@ -55,9 +56,9 @@ def serve_apart(
     Notes
     -----
     With ``n`` sequences decoding, decode finishes ``n / (steps * step(n))`` requests per second. Unless
-    that is more than the prefill pool yields, ``n`` is the number at which prefill, hand-off and decode
-    together hold ``concurrency`` requests (Little's law); else prompts queue, and ``n`` is what the
-    prefill pool can feed.
+    that is more than the prefill pool yields, ``n`` is the number at which the way from the client,
+    prefill, hand-off and decode together hold ``concurrency`` requests (Little's law); else prompts queue,
+    and ``n`` is what the prefill pool can feed. Times begin when a request has come.
     """
     ranks, model = prefill.parallel.dp, deployment.model
     prefill_table = table_of(prefill, deployment, plan)
@@ -65,6 +66,7 @@ def serve_apart(
     prefill_s = float(prompt.time_s.sum())
     together_s = float(prefill_steps(prefill, prefill_table, shape, ranks).time_s.sum())
     fed_per_s = prefill.replicas * ranks * min(concurrency, prefill.parallel.pp) / together_s
+    away_s = client_s(prefill, shape.isl_tokens)
     before_s = prefill_s + handoff_s(prefill, decode, model, deployment.precision, shape.isl_tokens)
 
     def steps_of(counts: IntArray) -> Samples:
@@ -74,19 +76,19 @@ def serve_apart(
 
     def held(counts: IntArray) -> BoolArray:
         rate_per_s = counts / (plan.steps * steps_of(counts).time_s)
-        return np.asarray(counts + rate_per_s * before_s <= concurrency)
+        return np.asarray(counts + rate_per_s * (away_s + before_s) <= concurrency)
 
     def fed(counts: IntArray) -> BoolArray:
         return np.asarray(counts / (plan.steps * steps_of(counts).time_s) <= fed_per_s)
 
     count = last_count(held, concurrency) if plan.steps else 1
     stay_s = plan.steps * float(steps_of(np.array(count)).time_s)
-    saturated = concurrency / (before_s + stay_s) > fed_per_s
+    saturated = concurrency / (away_s + before_s + stay_s) > fed_per_s
     if saturated and plan.steps:
         count = last_count(fed, concurrency)
     step = steps_of(np.array(count))
     stay_s = plan.steps * float(step.time_s)
-    own_s = before_s + stay_s
+    own_s = away_s + before_s + stay_s
     requests_per_s = fed_per_s if saturated else concurrency / own_s
     first_s = plan.first_steps * float(step.time_s)
     rest_s = stay_s - first_s
@@ -99,7 +101,7 @@ def serve_apart(
         decode_step_s=float(step.time_s),
         ttft_s=before_s + first_s,
         tpot_s=rest_s / after_first if after_first and rest_s else float(step.time_s),
-        e2e_s=concurrency / requests_per_s,
+        e2e_s=concurrency / requests_per_s - away_s,
         requests_per_s=requests_per_s,
         decoding=count if plan.steps else 0,
         prompt=prompt,

@@ -23,6 +23,7 @@ from tokenroof.graph.comms import pipeline_sends
 from tokenroof.graph.compressed import compressed_ops
 from tokenroof.graph.core import Batch, Op, Parallel
 from tokenroof.graph.head import embedding_ops, head_ops, norm_ops
+from tokenroof.graph.hyper import hyper_ops
 from tokenroof.graph.ints import present
 from tokenroof.graph.mla import mla_ops
 from tokenroof.graph.mlp import mlp_ops
@@ -78,7 +79,7 @@ def step_ops(
             mixers[mixer] += group.count
         if group.ffn is not None:
             feeds[group.ffn] += group.count
-    ops: list[Op] = [*vision_ops(step), *embedding_ops(step), *norm_ops(step)]
+    ops: list[Op] = [*vision_ops(step), *embedding_ops(step), *norm_ops(step), *hyper_ops(step)]
     for mixer, count in mixers.items():
         ops += mixer_ops(mixer, count, step)
     for ffn, count in feeds.items():

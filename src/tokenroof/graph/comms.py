@@ -55,8 +55,8 @@ def cp_combine(step: Step, count: int, features: int, heads: int) -> list[Collec
 
 
 def pipeline_sends(step: Step) -> list[Collective]:
-    """Hidden states from one stage to the next; every tensor parallel rank sends its own copy."""
-    message = step.tokens * (WIDE_BYTES * step.model.hidden)
+    """All streams of the hidden states to the next stage; every tensor parallel rank sends its own copy."""
+    message = step.tokens * (WIDE_BYTES * step.model.residual_streams * step.model.hidden)
     if step.parallel.pp == 1:
         return []
     return collective(

@@ -13,8 +13,9 @@ from tokenroof.graph.attention import index_score
 from tokenroof.graph.comms import cp_allgather, cp_combine, tp_allreduce
 from tokenroof.graph.core import Batch, Int, MlaDecode, MlaPrefill, Op, Work
 from tokenroof.graph.ints import WIDE_BYTES, ceil_div, ceil_int, low, present, tensor_bytes
+from tokenroof.graph.pooling import after_attention, before_attention
 from tokenroof.graph.spans import decode_keys, decode_pairs, prefill_pairs, prefill_past
-from tokenroof.graph.step import Step, elementwise, gemm
+from tokenroof.graph.step import Step, gemm
 
 
 def _entries_window(layer: CompressedAttention) -> int | None:
@@ -48,31 +49,14 @@ def compressed_ops(layer: CompressedAttention, count: int, step: Step) -> list[O
     ops: list[Op] = []
     for matrix in step.matrices(layer):
         if matrix.name == "o_a":
-            ops += _rope_and_cache(layer, count, step)
+            ops += before_attention(layer, count, step)
             ops += _index(layer, count, step)
             ops += _decode(layer, count, step)
             ops += _prefill(layer, count, step)
+            ops += after_attention(layer, count, step)
         ops += gemm(f"attn.{matrix.name}", count, step.tokens, matrix)
     ops += tp_allreduce(step, "comm.attn_allreduce", count, step.model.hidden)
     return ops
-
-
-def _rope_and_cache(layer: CompressedAttention, count: int, step: Step) -> list[Op]:
-    """Norms, rotation, pooling of the compressor, and both cache writes."""
-    heads = ceil_int(layer.num_heads, step.parallel.tp)
-    pooled = (2 if layer.overlap else 1) * 2 * layer.kv_dim if layer.ratio else 0
-    raw = tensor_bytes(step.precision.kv, step.tokens * layer.kv_dim)
-    entries = ceil_div(step.tokens * layer.kv_dim, layer.ratio) if layer.ratio else 0
-    return [
-        *elementwise(
-            "attn.rope_cache",
-            count,
-            step.tokens,
-            2 * (layer.q_lora_rank + layer.kv_dim + heads * layer.head_dim) + pooled,
-            weights_bytes=step.small_bytes(layer),
-            kv_bytes=raw + tensor_bytes(step.precision.kv, entries),
-        )
-    ]
 
 
 def _index(layer: CompressedAttention, count: int, step: Step) -> list[Op]:

@@ -26,8 +26,11 @@ def embedding_ops(step: Step) -> list[Op]:
 
 
 def norms_per_step(step: Step) -> int:
-    """Norms over the model width in one step: those of every layer, and the last one."""
-    return 1 + sum(group.count * group.norms for group in step.model.layers)
+    """Norms over the model width in one step: those of every layer, and the last one.
+
+    Those that follow a hyper-connection are part of its kernel (``graph.hyper``).
+    """
+    return 1 + sum(group.count * group.norms for group in step.model.layers if group.streams == 1)
 
 
 def norm_ops(step: Step) -> list[Op]:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterator, Sequence
 
 from tokenroof.catalog.efficiency import EfficiencySet, OpEfficiency, load
+from tokenroof.catalog.kernel_choices import kernel_choices
 from tokenroof.errors import CatalogError
 from tokenroof.perf.collectives.rows import collective_rows
 
@@ -80,7 +81,8 @@ def choose_rows(
 
     Nearness: this chip with these kernels; this chip with another framework's; the chip named as
     its relative; its family; the same for a neighbouring dtype; the generic median. A slow kernel gives way
-    to another one of the same framework, if a relative has one.
+    to another one of the same framework, if a relative has one; one that servers do not run to the one
+    they do (``catalog/kernel_choices.py``).
 
     Parameters
     ----------
@@ -111,8 +113,15 @@ def choose_rows(
     borrowed: list[str] = []
     for (op, dtype), others in _CHAINS.items():
         row, why = _choose(op, (dtype, *others), places, kernels, index)
-        chosen[op, dtype] = row
-        if why or row.dtype != dtype:
+        served = _as_served(row, family, index)
+        chosen[op, dtype] = served or row
+        if served:
+            choice = kernel_choices()[_key(row, family)]
+            borrowed.append(
+                f"{op} {dtype} on {chip} as served: "
+                f"taken from {served.chip}, {served.kernels}, {served.dtype} ({choice.note})."
+            )
+        elif why or row.dtype != dtype:
             taken = ", ".join(part for part in (row.chip, row.kernels, row.dtype) if part != GENERIC)
             reason = f" ({why})" if why else ""
             said = "was measured with a slow kernel" if why.startswith(_SLOW) else "was not measured"
@@ -134,6 +143,24 @@ def _choose(
             if row.chip == GENERIC:
                 return row, "the median of all measured chips"
     raise CatalogError(f"no efficiency row for {op!r} of dtype {dtypes[0]!r}, not even a generic one.")
+
+
+def _key(row: OpEfficiency, family: str) -> tuple[str, str, str, str, str]:
+    return row.op, family, row.kernels, row.dtype, row.kernel
+
+
+def _as_served(row: OpEfficiency, family: str, index: _Index) -> OpEfficiency | None:
+    """The row of the kernel that servers run where this one was measured; None where they run this one."""
+    choice = kernel_choices().get(_key(row, family))
+    if choice is None:
+        return None
+    for other in index.get((row.op, choice.dtype), []):
+        if other.chip == choice.chip and other.kernels == row.kernels:
+            return other
+    raise CatalogError(
+        f"kernel_choices.csv: no {row.kernels} row for {row.op} {choice.dtype} on {choice.chip}, "
+        f"which {row.kernel} gives way to."
+    )
 
 
 def _better_kernel(found: Sequence[tuple[OpEfficiency, str]]) -> tuple[OpEfficiency, str]:

@@ -1,5 +1,7 @@
 """Residuals that are linear in parameters: what is found, what is taken, what is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,6 +19,7 @@ def problem(slopes: np.ndarray, truth: np.ndarray, *, noise: float = 0.0, bound:
         slopes=slopes,
         residuals=slopes @ -truth + noise * RNG.normal(size=rows),
         weights=np.ones(rows),
+        pairs=np.zeros(rows, dtype=np.int64),
         at=np.zeros(count),
         low=np.full(count, -bound),
         high=np.full(count, bound),
@@ -108,3 +111,22 @@ def test_of_two_parameters_that_do_the_same_the_narrower_is_refused() -> None:
     kept, refused = identified(problem(slopes, np.ones(2)), candidates(2), [0, 1], FitSettings())
     assert kept == [0]
     assert "cannot tell it from time_gemm:s0" in refused[0].reason
+
+
+def test_a_parameter_that_only_one_pair_speaks_of_is_not_taken() -> None:
+    """Two parameters that would both help: one is seen by one chip and model alone, the other by three."""
+    slopes = np.zeros((30, 2))
+    slopes[:10, 0] = 5.0
+    slopes[:, 1] = 5.0 * RNG.normal(size=30)
+    asked = replace(problem(slopes, np.array([1.0, 1.0])), pairs=np.repeat([0, 1, 2], 10))
+    assert list(asked.informing()) == [1, 3]
+    assert sorted(select(asked, (), evidence=3.0, most=6)[0]) == [0, 1]
+    assert select(asked, (), evidence=3.0, most=6, least=[3, 3])[0] == [1]
+    without = asked.only(asked.pairs != 2)
+    assert list(without.informing()) == [1, 2]
+    assert select(without, (), evidence=3.0, most=6, least=[3, 3])[0] == []
+
+
+def test_rows_without_weight_inform_nothing() -> None:
+    asked = problem(np.full((4, 1), 5.0), np.array([1.0]))
+    assert list(replace(asked, weights=np.zeros(4)).informing()) == [0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tokenroof.calibrate.fitting.core import Candidate, FitSettings, Subject, coordinate
 from tokenroof.catalog.tuning import ALL, TUNABLES, Tuning
@@ -54,7 +55,8 @@ def proposed(
                 continue
             seen.add(rows)
             found.append(candidate(name, scope, begin, settings))
-    return tuple(found)
+    least = settings.least_pairs if scopes == WIDE else 1
+    return tuple(replace(each, least_pairs=least) for each in found)
 
 
 def asked(

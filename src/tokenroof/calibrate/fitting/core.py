@@ -40,6 +40,9 @@ class FitSettings:
         Spread of the prior of a chip, or of an engine on something, over that of wider scopes.
     evidence : float
         What the logarithm of the evidence has to gain for a parameter to be taken.
+    least_pairs : int
+        Pairs of a chip and a model that have to inform a parameter that is to hold for others: what one or
+        two of them ask for may be their own.
     known : float
         A parameter is refused when what is left of its prior spread is more than this.
     alike : float
@@ -56,6 +59,7 @@ class FitSettings:
     group_rows: float = 8.0
     narrow: float = 0.5
     evidence: float = 3.0
+    least_pairs: int = 3
     known: float = 0.9
     alike: float = 0.98
     steps: int = 4
@@ -117,12 +121,15 @@ class Candidate:
         Before the rows are seen, as a coordinate: the logarithm of factors, the value of the rest.
     spread : float
         How far from it, in the same coordinate.
+    least_pairs : int
+        Pairs of a chip and a model that have to inform it.
     """
 
     name: str
     scope: str
     expected: float
     spread: float
+    least_pairs: int = 1
 
     @property
     def tunable(self) -> Tunable:

@@ -9,8 +9,8 @@ import numpy as np
 
 from tokenroof.calibrate.fitting.core import FitSettings, Subject
 from tokenroof.calibrate.fitting.evaluate import Evaluator
-from tokenroof.calibrate.fitting.fit import MOST_PARAMETERS, Solution
-from tokenroof.calibrate.fitting.linear import FloatArray, select, solve
+from tokenroof.calibrate.fitting.fit import Solution, choose
+from tokenroof.calibrate.fitting.linear import FloatArray, solve
 from tokenroof.calibrate.fitting.targets import log_predicted, tuning_of
 from tokenroof.catalog.tuning import Tuning
 
@@ -69,7 +69,7 @@ def left_out(
         if asked:
             place = solve(others, solution.active)
         else:
-            _, place = select(others, (), evidence=settings.evidence, most=MOST_PARAMETERS)
+            _, place = choose(others, solution.candidates, settings)
         tuning = tuning_of(solution.candidates, place, solution.begin)
         yield LeftOut(grouping=grouping, key=key, rows=rows, tuning=tuning)
 

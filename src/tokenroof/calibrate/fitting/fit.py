@@ -128,7 +128,7 @@ def fit(
             active, more = identified(problem, candidates, active, settings)
             refused += more
         elif step in _CHOICE_AT:
-            active, _ = select(problem, (), evidence=settings.evidence, most=MOST_PARAMETERS)
+            active, _ = choose(problem, candidates, settings)
             active, _ = identified(problem, candidates, active, settings)
         goal = solve(problem, active)
         if not active:
@@ -149,6 +149,14 @@ def fit(
         before=before,
         refused=tuple(refused),
     )
+
+
+def choose(
+    problem: Linear, candidates: Sequence[Candidate], settings: FitSettings
+) -> tuple[list[int], FloatArray]:
+    """The candidates that the rows speak for, and the point; see :func:`linear.select`."""
+    least = [each.least_pairs for each in candidates]
+    return select(problem, (), evidence=settings.evidence, most=MOST_PARAMETERS, least=least)
 
 
 def _nothing(refused: Sequence[Refusal]) -> str:

@@ -15,9 +15,12 @@ import numpy.typing as npt
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IntArray: TypeAlias = npt.NDArray[np.int64]
 
 _ROUNDS = 12
 _EDGE = 1e-6
+_NOTICED = 0.02
+"""Spreads that a residual moves by when a parameter moves by one of its own; less says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class Linear:
         At ``at``, in units of their spread, shape (num_residuals,).
     weights : FloatArray
         Of their squares, shape (num_residuals,).
+    pairs : IntArray
+        Which pair of a chip and a model each residual is of, shape (num_residuals,).
     at, low, high : FloatArray
         The point, and the bounds, shape (num_candidates,).
     huber : float
@@ -41,6 +46,7 @@ class Linear:
     slopes: FloatArray
     residuals: FloatArray
     weights: FloatArray
+    pairs: IntArray
     at: FloatArray
     low: FloatArray
     high: FloatArray
@@ -49,8 +55,21 @@ class Linear:
     def only(self, keep: BoolArray) -> Linear:
         """Some of the residuals."""
         return replace(
-            self, slopes=self.slopes[keep], residuals=self.residuals[keep], weights=self.weights[keep]
+            self,
+            slopes=self.slopes[keep],
+            residuals=self.residuals[keep],
+            weights=self.weights[keep],
+            pairs=self.pairs[keep],
         )
+
+    def informing(self) -> IntArray:
+        """Pairs of a chip and a model that depend on each candidate, shape (num_candidates,)."""
+        found = np.zeros(self.at.size, dtype=np.int64)
+        some = self.weights > 0.0
+        for pair in np.unique(self.pairs[some]):
+            here = np.abs(self.slopes[some & (self.pairs == pair)])
+            found += np.max(here, axis=0) > _NOTICED
+        return found
 
     def at_place(self, place: FloatArray) -> FloatArray:
         """Residuals at another point."""
@@ -130,7 +149,7 @@ def _reweighed(problem: Linear, residuals: FloatArray) -> FloatArray:
 
 
 def select(
-    problem: Linear, begin: Sequence[int], *, evidence: float, most: int
+    problem: Linear, begin: Sequence[int], *, evidence: float, most: int, least: Sequence[int] = ()
 ) -> tuple[list[int], FloatArray]:
     """Candidates worth having, one by one, while the evidence gains enough.
 
@@ -144,6 +163,8 @@ def select(
         Least gain of the logarithm of the evidence.
     most : int
         How many may be taken at most.
+    least : sequence of int
+        By candidate: pairs of a chip and a model that have to inform it.
 
     Returns
     -------
@@ -157,7 +178,9 @@ def select(
     A parameter that would lie at a bound of its own is not taken either.
     """
     active = list(begin)
-    barred: set[int] = set()
+    barred = (
+        {index for index, few in enumerate(problem.informing() < np.array(least)) if few} if least else set()
+    )
     place = solve(problem, active)
     while len(active) < most:
         residuals = problem.at_place(place)

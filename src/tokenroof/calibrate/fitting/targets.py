@@ -10,7 +10,7 @@ import numpy as np
 
 from tokenroof.calibrate.fitting.core import Candidate, FitSettings, Subject, coordinate, value_at
 from tokenroof.calibrate.fitting.evaluate import Evaluator
-from tokenroof.calibrate.fitting.linear import BoolArray, FloatArray, Linear
+from tokenroof.calibrate.fitting.linear import BoolArray, FloatArray, IntArray, Linear
 from tokenroof.catalog.tuning import ALL, TUNABLES, Parameter, Tuning
 
 _FACTOR_STEP = 0.05
@@ -90,6 +90,13 @@ def log_predicted(
     return out
 
 
+def pairs_of(subjects: Sequence[Subject]) -> IntArray:
+    """Which pair of a chip and a model each subject is of, shape (num_subjects,)."""
+    places: dict[tuple[str, str], int] = {}
+    pairs = [(each.groups["hardware"], each.groups["model"]) for each in subjects]
+    return np.array([places.setdefault(pair, len(places)) for pair in pairs], dtype=np.int64)
+
+
 def tuning_of(candidates: Sequence[Candidate], place: FloatArray, begin: Tuning) -> Tuning:
     """Parameters at a point, over those that the fit began with; what is neutral is left out."""
     moved = [
@@ -157,6 +164,7 @@ def linear(
         slopes=np.where(holds & some[:, None], columns, 0.0) / targets.spread[:, None],
         residuals=np.where(some, residuals, 0.0),
         weights=np.where(some, targets.weight, 0.0),
+        pairs=pairs_of([subjects[place] for place in targets.subject]),
         at=at,
         low=(bounds[:, 0] - expected) / spread,
         high=(bounds[:, 1] - expected) / spread,

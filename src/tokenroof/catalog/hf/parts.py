@@ -27,6 +27,7 @@ class Layer:
     norm_parameters: int
     norms: int = 2
     mixing_parameters: int = 0
+    streams: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,7 @@ def group(layers: Iterable[Layer]) -> tuple[LayerGroup, ...]:
             norm_parameters=layer.norm_parameters,
             norms=layer.norms,
             mixing_parameters=layer.mixing_parameters,
+            streams=layer.streams,
         )
         for layer, n in Counter(layers).items()
     )

@@ -33,7 +33,7 @@ def build_deepseek_v4(f: Fields) -> Parts:
     f.require("hidden", "layers", "heads", "head_dim", "q_lora_rank", "o_lora_rank", "o_groups")
     f.require("compress_ratios", "sliding_window", "experts", "topk", "expert_intermediate", "vocab")
     layers, hidden = num_layers(f), f.size("hidden")
-    f.ignore("qk_rope_head_dim", "num_key_value_heads")
+    f.ignore("num_key_value_heads")
     f.divides("o_groups", f.size("o_groups"), "heads", f.size("heads"))
     ratios = f.whole_list("compress_ratios") or []
     if len(ratios) < layers:
@@ -44,8 +44,7 @@ def build_deepseek_v4(f: Fields) -> Parts:
     # The first layers route by a hash of the token and have no correction bias.
     hashed = f.count_or("num_hash_layers", 0)
     norms, mixing = 2 * hidden, 2 * _hyper_connection(f, hidden)
-    if f.has("hc_mult"):
-        f.warn("hyper-connections are counted as parameters, not as time")
+    streams = f.size_or("hc_mult", 1)
     f.warn("one cache entry is taken as kv_dim elements of the KV format; engines keep 64 of them in 16 bit")
     found = [
         Layer(
@@ -53,12 +52,18 @@ def build_deepseek_v4(f: Fields) -> Parts:
             ffn=replace(sparse, router_bias=False) if i < hashed else sparse,
             norm_parameters=norms,
             mixing_parameters=mixing,
+            streams=streams,
         )
         for i in range(layers)
     ]
-    module = Layer(mixers=(_compressed(f, 0),), ffn=sparse, norm_parameters=norms, mixing_parameters=mixing)
+    module = Layer(
+        mixers=(_compressed(f, 0),),
+        ffn=sparse,
+        norm_parameters=norms,
+        mixing_parameters=mixing,
+        streams=streams,
+    )
     mtp, mtp_extra = mtp_modules(f, f.count_or("mtp_layers", 0), module, hidden)
-    streams = f.size_or("hc_mult", 1)
     head = streams * streams * hidden + streams + 1 if streams > 1 else 0
     return Parts(layers=group(found), extra_parameters=hidden + head, mtp=mtp, mtp_extra_parameters=mtp_extra)
 
@@ -82,6 +87,7 @@ def _compressed(f: Fields, ratio: int) -> CompressedAttention:
         kv_dim=dim,
         ratio=ratio if ratio > 1 else 0,
         window_tokens=f.size("sliding_window"),
+        rope_dim=f.count_or("qk_rope_head_dim", 0),
         overlap=overlap,
         indexer=indexer(f) if overlap else None,
     )

@@ -222,7 +222,11 @@ def dense_layer(model: ModelSpec, joined: int) -> LayerGroup:
     whole = -(-whole // _NEURONS) * _NEURONS
     mixers = tuple(mixer for mixer in group.mixers if _attends(mixer)) or group.mixers
     return replace(
-        group, mixers=mixers[:1], ffn=DenseMlp(intermediate=whole, gated=gated), mixing_parameters=0
+        group,
+        mixers=mixers[:1],
+        ffn=DenseMlp(intermediate=whole, gated=gated),
+        mixing_parameters=0,
+        streams=1,
     )
 
 
