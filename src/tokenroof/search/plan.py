@@ -59,7 +59,8 @@ def plan(
     Raises
     ------
     InputError
-        A load without a rate, a target of a class that is not there, or anything that no engine, chip or model can do.
+        A load without a rate, a target of a class that is not there, or anything that no engine, chip or
+        model can do.
     """
     requests = question.workload.requests(question.seed)
     _check_classes(question, requests)
