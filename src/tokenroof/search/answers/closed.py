@@ -6,6 +6,7 @@ The screen takes nothing away that a simulation could still save, so it lets eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,13 +17,18 @@ from tokenroof.catalog.catalog import Catalog
 from tokenroof.deploy.core import Role
 from tokenroof.errors import InputError
 from tokenroof.search.accounting import ChipCost, objective_values, spent, total
-from tokenroof.search.asked import Load, Question
-from tokenroof.search.core import Candidate
+from tokenroof.search.answers.core import Best
+from tokenroof.search.asked import OBJECTIVES, Load, Question
+from tokenroof.search.build import Builder
+from tokenroof.search.core import Candidate, Rejected
 from tokenroof.search.demand import load_of, shape_of
 from tokenroof.search.options import MARGIN, Options, Screening, options_of
+from tokenroof.search.pick import Setting
+from tokenroof.search.screen import screen
 from tokenroof.search.space import Engines, Subject, subjects
 from tokenroof.search.steady import Ask
 from tokenroof.search.survey import chip_costs
+from tokenroof.search.tally import Tally
 from tokenroof.workload.core import RequestShape
 
 FloatArray = npt.NDArray[np.float64]
@@ -76,8 +82,21 @@ def replicas_of(
 
 
 def narrowed(question: Question, candidate: Candidate, pool: int) -> Question:
-    """The question whose space is one pool of a candidate."""
+    """The question whose space is one pool of a candidate.
+
+    Raises
+    ------
+    InputError
+        The candidate is not of the question.
+    """
     plan = candidate.pools[pool]
+    chips = [each.name for each in question.chips]
+    engines = [each.name for each in question.space.engines]
+    if plan.chip not in chips or plan.engine not in engines:
+        raise InputError(
+            f"{plan.chip} with {plan.engine} is not of this question. It has {', '.join(chips)} with "
+            f"{', '.join(engines)}: take a candidate of its result."
+        )
     drafting = None if plan.role is Role.PREFILL else candidate.drafting
     return replace(
         question,
@@ -105,11 +124,6 @@ def pool_options(question: Question, ask: Ask, candidate: Candidate) -> list[Opt
     found = []
     for at, pool in enumerate(candidate.pools):
         mine = narrowed(question, candidate, at)
-        if not mine.chips or not mine.space.engines:
-            raise InputError(
-                f"{candidate.label} is not of this question: it asks for neither {pool.chip} nor "
-                f"{pool.engine}. Take a candidate of its result."
-            )
         _, options = replicas_of(mine, ask, (pool.role,))
         if not options[pool.role].subject.size:
             raise InputError(
@@ -157,3 +171,63 @@ def values_of(
         load=load,
         utilisation_fraction=question.spending.utilisation_fraction,
     )
+
+
+def best_of(
+    question: Question,
+    load: Load,
+    costs: dict[str, ChipCost],
+    legal: Sequence[Subject],
+    options: dict[Role, Options],
+    apart: bool,
+) -> tuple[Best | None, float, tuple[Rejected, ...]]:
+    """The best together, or apart; its cost (less is better); what was turned away.
+
+    Parameters
+    ----------
+    question, load : Question, Load
+        Whose targets, limits and first objective count.
+    costs : dict of str to ChipCost
+        By chip.
+    legal, options : sequence of Subject, dict of Role to Options
+        As :func:`replicas_of` gives them.
+    apart : bool
+        Which of the two.
+    """
+    mine = replace(question, space=replace(question.space, colocated=not apart, disaggregated=apart))
+    setting = Setting(
+        question=mine,
+        load=load,
+        costs=costs,
+        prefix_caching=mine.space.prefix_caching[0],
+        offload=mine.space.offload[0],
+    )
+    tally = Tally()
+    rows, _ = screen(setting, legal, options, tally)
+    if not rows:
+        return None, math.inf, tally.rows()
+    row = min(rows, key=lambda each: (each.costs[0], each.exact))
+    bought = [count + question.spare_replicas for count in row.replicas]
+    chips = sum(plan.parallel.chips * count for plan, count in zip(row.candidate.pools, bought, strict=True))
+    value = -row.costs[0] if OBJECTIVES[question.objectives[0].name] else row.costs[0]
+    best = Best(candidate=row.candidate, replicas=row.replicas, chips=chips, value=value)
+    return best, row.costs[0], tally.rows()
+
+
+def replica_of(question: Question, candidate: Candidate, pool: int) -> Subject:
+    """One replica of a pool of a candidate, without drafts, as something whose steps can be timed."""
+    made = Builder(narrowed(question, candidate, pool)).pool(candidate.pools[pool])
+    return Subject(
+        chip=made.chip,
+        engine=made.engine,
+        parallel=made.parallel,
+        precision=candidate.precision,
+        drafting=None,
+    )
+
+
+def where(subject: Subject) -> str:
+    """Chips, layout, formats and engine in one line."""
+    chips = subject.parallel.chips
+    formats = f"{subject.precision.weights} (kv {subject.precision.kv})"
+    return f"{chips} x {subject.chip.name} {formats}, {subject.engine.name}"

@@ -17,6 +17,7 @@ from tokenroof.search.accounting import ChipCost
 from tokenroof.search.answers.closed import (
     CLOSED_FORM,
     ask_of,
+    best_of,
     computed_fraction,
     costs_of,
     demand,
@@ -25,14 +26,10 @@ from tokenroof.search.answers.closed import (
 )
 from tokenroof.search.answers.core import Best, BreakEvenCell, BreakEvenMap
 from tokenroof.search.answers.reasons import Otherwise, Pair, reason_of
-from tokenroof.search.asked import OBJECTIVES, Limits, Load, Question
+from tokenroof.search.asked import Limits, Load, Question
 from tokenroof.search.build import Builder
-from tokenroof.search.core import Rejected
 from tokenroof.search.options import Options
-from tokenroof.search.pick import Setting
-from tokenroof.search.screen import screen
 from tokenroof.search.space import Subject
-from tokenroof.search.tally import Tally
 from tokenroof.workload.core import RequestShape
 
 LENGTHS = (0.25, 1.0, 4.0, 16.0)
@@ -198,7 +195,7 @@ class _Place:
                 shared_fraction=1.0 - self.computed,
                 num_requests=0,
             )
-            sides = [_best(question, load, self.costs, legal, options, apart) for apart in (False, True)]
+            sides = [best_of(question, load, self.costs, legal, options, apart) for apart in (False, True)]
             (together, cost, turned), (apart, dearer, turned_apart) = sides
             self._pairs[key] = Pair(
                 together=together, apart=apart, costs=(cost, dearer), rejected=(turned, turned_apart)
@@ -262,35 +259,6 @@ def _with_handoff(
             each, handoff_s=np.array([ends[index] for index in each.subject.tolist()], dtype=np.float64)
         )
     return found
-
-
-def _best(
-    question: Question,
-    load: Load,
-    costs: dict[str, ChipCost],
-    legal: Sequence[Subject],
-    options: dict[Role, Options],
-    apart: bool,
-) -> tuple[Best | None, float, tuple[Rejected, ...]]:
-    """The best of one kind, its cost (less is better), and what was turned away."""
-    mine = replace(question, space=replace(question.space, colocated=not apart, disaggregated=apart))
-    setting = Setting(
-        question=mine,
-        load=load,
-        costs=costs,
-        prefix_caching=mine.space.prefix_caching[0],
-        offload=mine.space.offload[0],
-    )
-    tally = Tally()
-    rows, _ = screen(setting, legal, options, tally)
-    if not rows:
-        return None, math.inf, tally.rows()
-    row = min(rows, key=lambda each: (each.costs[0], each.exact))
-    bought = [count + question.spare_replicas for count in row.replicas]
-    chips = sum(plan.parallel.chips * count for plan, count in zip(row.candidate.pools, bought, strict=True))
-    value = -row.costs[0] if OBJECTIVES[question.objectives[0].name] else row.costs[0]
-    best = Best(candidate=row.candidate, replicas=row.replicas, chips=chips, value=value)
-    return best, row.costs[0], tally.rows()
 
 
 _Replicas = tuple[tuple[Subject, ...], dict[Role, Options]]
