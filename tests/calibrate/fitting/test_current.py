@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -61,8 +62,10 @@ def _some() -> list[Subject]:
 
 
 def _size(subject: Subject) -> float:
-    lengths = [float(subject.row.text(name) or "1024") for name in ("isl", "osl")]
-    return sum(lengths) * float(subject.row.text("n_requests") or "1000")
+    """Requests at once and their length, as far as a row says them in numbers."""
+    said = (subject.row.text(name) for name in ("isl", "osl", "tp"))
+    at_once = re.search(r"conc=(\d+)", subject.row.text("load"))
+    return math.prod(float(each or 1000) for each in said) * (float(at_once[1]) if at_once else 1000.0)
 
 
 @pytest.mark.parametrize("subject", _some(), ids=lambda subject: subject.row.id)
