@@ -16,6 +16,7 @@ from tokenroof.errors import InputError, TokenroofError
 from tokenroof.report.launch import LaunchFile
 from tokenroof.search.asked import Question
 from tokenroof.search.core import PlanResult, Watch
+from tokenroof.search.plan import check
 from tokenroof.search.plan import plan as make_plan
 
 DEPLOY = "deploy"
@@ -93,6 +94,7 @@ def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
     try:
         catalog = catalog_of(plan)
         question = question_of_plan(plan, catalog)
+        check(question, catalog)  # here, so that what cannot be asked leaves no directory behind
     except TokenroofError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from None
     return Task(given=given, question=question, catalog=catalog, files=files_of(plan, catalog))

@@ -30,15 +30,13 @@ from tokenroof.api.spec.sections import (
 from tokenroof.api.spec.traffic import TrafficSection
 from tokenroof.catalog.core import Chip, Claim, Quantity
 from tokenroof.catalog.schema import USER_SOURCE
+from tokenroof.cost.basis import GIVEN
 from tokenroof.errors import InputError, UnknownNameError
 from tokenroof.graph.core import Parallel
 from tokenroof.search.asked import Question
 
 ALL_CHIPS = "all"
 """Instead of names: every chip of the catalog that exists and has a price."""
-
-OWN_PRICE = "own"
-"""Name of the price that ``prices`` gives to a chip."""
 
 
 def _several(given: object) -> object:
@@ -289,7 +287,7 @@ def question_of_plan(plan: PlanFile, catalog: Catalog) -> Question:
             "classes": plan.classes,
             "speculation": plan.speculation,
             "cache": CacheSection(offload=plan.offload),
-            "cost": CostSection(price=OWN_PRICE, **_besides_price(plan.cost)) if plan.prices else plan.cost,
+            "cost": CostSection(price=GIVEN, **_besides_price(plan.cost)) if plan.prices else plan.cost,
             "seed": plan.seed,
         }
     )
@@ -364,8 +362,7 @@ def _chips(plan: PlanFile, catalog: Catalog) -> tuple[Chip, ...]:
     if missing:
         raise InputError(f"prices: none is given for {', '.join(missing)}. Give one for every chip.")
     return tuple(
-        replace(chip, prices_usd_per_hour={OWN_PRICE: _own(plan.prices[chip.name])})
-        for chip in found.values()
+        replace(chip, prices_usd_per_hour={GIVEN: _own(plan.prices[chip.name])}) for chip in found.values()
     )
 
 

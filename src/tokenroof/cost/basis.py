@@ -11,6 +11,8 @@ from tokenroof.errors import InputError, UnknownNameError
 
 CLOUD = "cloud"
 TCO = "tco"
+GIVEN = "given"
+"""A price of the user's own: one for all chips, or under this name in the prices of a chip."""
 PLANS = (CLOUD, "cloud_low", "cloud_median", "cloud_high", "own_hyperscaler", "own_neocloud", "rent_3yr", TCO)
 """Ways to pay for a chip-hour: market prices, published ownership costs, or computed here. "cloud" is
 the lowest on-demand price, which is quoted for more chips than a median, so that chips compare alike."""
@@ -115,7 +117,7 @@ def basis(
     chip : Chip
         Its prices, power, die and embodied carbon.
     price : str
-        One of :data:`PLANS`; "tco" computes ownership from capital, power and upkeep.
+        One of :data:`PLANS`, or :data:`GIVEN`; "tco" computes ownership from capital, power and upkeep.
     region : str
         One of :data:`REGIONS`: decides electricity price and grid.
     pue : str
@@ -140,7 +142,7 @@ def basis(
         A utilisation outside (0, 1], or "tco" without a capital cost.
     """
     check_utilisation(utilisation_fraction)
-    if price not in PLANS:
+    if price not in (*PLANS, GIVEN):
         raise UnknownNameError("price", price, PLANS)
     if region not in REGIONS:
         raise UnknownNameError("region", region, REGIONS)
@@ -182,7 +184,7 @@ def basis(
         notes.append(f"no electricity price is known for {region}: US industrial average taken")
     embodied = _embodied(economics, chip, notes, used)
     return CostBasis(
-        plan=price if usd_per_chip_hour is None else "given",
+        plan=price if usd_per_chip_hour is None else GIVEN,
         usd_per_chip_hour=hourly,
         utilisation_fraction=utilisation_fraction,
         usd_per_kwh=usd_per_kwh,

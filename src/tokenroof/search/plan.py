@@ -122,6 +122,21 @@ def _answer(
     )
 
 
+def check(question: Question, catalog: Catalog) -> None:
+    """Refuse at once what :func:`plan` would refuse before it simulates anything.
+
+    Raises
+    ------
+    InputError
+        As :func:`plan`.
+    """
+    requests = question.workload.requests(question.seed)
+    _check_classes(question, requests)
+    load_of(requests)
+    if nothing_to_try(question) is None:
+        chip_costs(question, catalog)
+
+
 def _check_classes(question: Question, requests: Requests) -> None:
     names = [kind.name for kind in requests.classes]
     for target in question.targets:
