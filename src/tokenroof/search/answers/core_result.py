@@ -47,10 +47,12 @@ class ApiPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfHostRow:
-    """One deployment, grown or shrunk to a load, against the API.
+    """The cheapest deployment of the plan, grown or shrunk to a load, against the API.
 
     Attributes
     ----------
+    candidate : Candidate
+        Of the choices of the plan the cheapest at this load.
     rate_per_s : float
         Requests. [1/s]
     replicas : tuple of int
@@ -63,6 +65,7 @@ class SelfHostRow:
         Over prompt and answer tokens. [USD/Mtok]
     """
 
+    candidate: Candidate
     rate_per_s: float
     replicas: tuple[int, ...]
     chips: int
@@ -83,8 +86,6 @@ class SelfHost:
 
     Attributes
     ----------
-    candidate : Candidate
-        The cheapest choice of the plan at the asked load.
     price : ApiPrice
         Of the API.
     here : SelfHostRow
@@ -96,14 +97,13 @@ class SelfHost:
         would have to serve more than it was planned for. [1/s]
     break_even_per_s : float or None
         Least rate from which on, up to the highest of the rows, the deployment that such a rate needs costs
-        less than the API; None when it does not at the highest. [1/s]
+        less than the API; 0 when it always does, None when it does not at the highest. [1/s]
     break_even_factor : float
         Factor on all prices of the API at which both cost the same at the asked load.
     notes : tuple of str
         What was assumed.
     """
 
-    candidate: Candidate
     price: ApiPrice
     here: SelfHostRow
     rows: tuple[SelfHostRow, ...]
