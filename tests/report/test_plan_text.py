@@ -113,7 +113,7 @@ def test_every_deployment_has_its_limits_and_intervals():
     assert "TTFT p99\nlimit 1 s" in headings
     rows = cells(table)
     assert len(rows) == 3
-    assert rows[0][0] == "best"
+    assert rows[0][0] == "1 best"
     assert "568 ms - 1.06 s" in rows[0][headings.index("TTFT p99\nlimit 1 s")]
     assert "25 % more" in rows[1][headings.index("cost,\nprompt and answer")]
     assert rows[2][headings.index("USD/h")] == "-"

@@ -28,6 +28,10 @@ section {
   padding: 18px 20px; margin: 18px 0;
 }
 p { margin: 6px 0; }
+.lead { font-size: 18px; font-weight: 600; }
+.pair { display: flex; flex-wrap: wrap; gap: 8px 32px; }
+.pair > div { flex: 1 1 480px; min-width: 0; }
+pre { margin: 6px 0; font: 12.5px/1.45 ui-monospace, "Liberation Mono", Menlo, monospace; }
 .faint, figcaption, footer { color: var(--faint); font-size: 13.5px; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13.5px; line-height: 1.4; }

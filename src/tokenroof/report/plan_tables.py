@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.table import Table
 from rich.text import Text
 
-from tokenroof.deploy.core import Role
-from tokenroof.report.human import human, share
+from tokenroof.deploy.core import Metric, Role
+from tokenroof.report.human import human, human_range, share
 from tokenroof.report.plan_labels import (
     OBJECTIVE_LABELS,
     OBJECTIVE_UNITS,
@@ -101,8 +103,8 @@ def _heading(name: str) -> str:
 
 def _place(found: PlanResult, place: int) -> Text:
     if place == 0:
-        return Text("best", style="bold green")
-    return Text("front" if place < len(found.front) else f"{place + 1}.")
+        return Text("1 best", style="bold green")
+    return Text(f"{place + 1} front" if place < len(found.front) else f"{place + 1}")
 
 
 def _objective_cell(found: PlanResult, choice: Choice, name: str, place: int) -> Text:
@@ -125,6 +127,19 @@ def _metric_cell(choice: Choice, key: str) -> Text:
         return Text(_DASH)
     metric = choice.metrics[key]
     return ranged(run_text(key, metric), run_range(key, metric), "", alone=False)
+
+
+def objective_cell(name: str, value: float) -> str:
+    """An objective with its unit, "-" where it is not known."""
+    return objective_text(name, value) if math.isfinite(value) else _DASH
+
+
+def metric_cells(name: str, metric: Metric) -> tuple[str, str]:
+    """A simulated metric and its interval, each with the unit."""
+    ends = _DASH
+    if metric.low is not None and metric.high is not None:
+        ends = human_range(metric.low, metric.high, metric.unit)
+    return human(metric.value, metric.unit), ends
 
 
 def targets(choice: Choice, *, title: str = "Targets of the best") -> Table:
