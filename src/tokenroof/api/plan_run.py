@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tokenroof.api.plan_files import files_of_choice, write_files
 from tokenroof.api.planfile import PlanFile, catalog_of, files_of, plan_of, question_of_plan, read_plan
+from tokenroof.api.runs.files import unwritable, write_whole
 from tokenroof.api.runs.simulations import Simulations
 from tokenroof.api.runs.store import RunStore
 from tokenroof.catalog.catalog import Catalog
@@ -19,8 +20,11 @@ from tokenroof.search.core import PlanResult, Watch
 from tokenroof.search.plan import check
 from tokenroof.search.plan import plan as make_plan
 
-DEPLOY = "deploy"
-"""Directory of launch files in that of a run."""
+DEPLOY, PAGE = "deploy", "report.html"
+"""Directory of launch files, and the page, in the directory of a run."""
+
+_SENT = ".jsonl"
+"""Files of this kind are requests, thousands of lines that nobody reads on a page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +67,35 @@ class Planned:
         Of the best; those that could not be written say why. Empty without a best.
     deploy : Path or None
         Directory that they were written to.
-    written : tuple of Path
-        Other files for people: the page.
+    page : Path or None
+        The page that was written.
     """
 
     result: PlanResult
     launch: tuple[LaunchFile, ...] = ()
     deploy: Path | None = None
-    written: tuple[Path, ...] = ()
+    page: Path | None = None
+
+    def html(self) -> str:
+        """The answer as one self-contained page."""
+        from tokenroof.report.plan_page import page  # draws charts: loaded with a page to write
+
+        return page(self.result, files=[each for each in self.launch if not each.name.endswith(_SENT)])
+
+    def save(self, path: Path) -> Path:
+        """Write the page.
+
+        Raises
+        ------
+        InputError
+            It cannot be written.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, self.html().encode())
+        except OSError as error:
+            raise unwritable(path, error) from None
+        return path
 
 
 def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
@@ -136,14 +161,15 @@ def run_plan(
         result = make_plan(
             task.question, catalog=task.catalog, store=store, workers=workers, progress=progress
         )
-        files, deploy = _launch(result), None
-        if result.best is not None:  # before the results: with those the run is complete
-            deploy = out / DEPLOY
-            write_files(deploy, result.best, files)
+        found = Planned(result=result, launch=_launch(result), page=out / PAGE)
+        found.save(out / PAGE)  # before the results: with those the run is complete
+        if result.best is not None:
+            found = replace(found, deploy=out / DEPLOY)
+            write_files(out / DEPLOY, result.best, found.launch)
         from tokenroof.api.runs.tables import plan_tables
 
         run.finish(plan_tables(result, store.used))
-    return Planned(result=result, launch=files, deploy=deploy)
+    return found
 
 
 def _launch(result: PlanResult) -> tuple[LaunchFile, ...]:

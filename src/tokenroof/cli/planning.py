@@ -118,15 +118,18 @@ def plan(
             notes().print(f"what was simulated is kept: go on with --out {out} --resume", markup=False)
         raise typer.Exit(code=_INTERRUPTED) from None
     _print(found, json=json)
+    pages = [found.page] if found.page is not None else []
+    if html is not None:
+        pages.append(found.save(html))
     if not quiet:
-        _wrote(found)
+        _wrote(found, pages)
     if found.result.infeasible is not None:
         raise typer.Exit(code=INFEASIBLE)
 
 
-def _wrote(found: Planned) -> None:
+def _wrote(found: Planned, pages: Sequence[Path]) -> None:
     """Where the answer lies, and which launch files there are none of."""
-    for path in found.written:
+    for path in pages:
         notes().print(f"wrote {path}", markup=False)
     if found.deploy is not None:
         count = sum(file.written for file in found.launch)
