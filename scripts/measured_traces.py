@@ -267,7 +267,12 @@ def page() -> str:
     lines = [text.INTRODUCTION, *conditions(found), "", text.CONDITIONS]
     for metric, title in text.TITLES.items():
         lines += ["", title, "", *latency_table(found, metric)]
-    lines += ["", text.notes(numbers, *mean_in_system(named[text.NEARLY_FULL], stage=1))]
+    lines += [
+        "",
+        text.notes(
+            numbers, *(mean_in_system(named[name], stage=1) for name in (text.NEARLY_FULL, text.BUSY))
+        ),
+    ]
     lines += ["", text.STAGES, *stage_table(found)]
     lines += [
         "",

@@ -9,6 +9,8 @@ OVERLOADED = "codellama-34b reasoning"
 NEARLY_FULL = "mixtral-8x7b general"
 FULL = (OVERLOADED, NEARLY_FULL)
 """Runs that reach the 128 sequences of a step, measured or predicted."""
+BUSY = "llama-2-7b general"
+"""A run at 20/s whose longest waits are predicted too long."""
 ENGINE_CLOCK = "llama-3.1-8b sharegpt"
 """A run on one chip whose times the engine took itself."""
 
@@ -75,12 +77,14 @@ def footnote(run: str, metric: str, name: str, *, place: str) -> str:
         Nobody has explained it yet.
     """
     started_cold = run.startswith("mixtral") and place == "stage 0"
-    if place == "different" and run.endswith(" general"):
+    if place == "different" and metric in ("ttft_s", "e2e_s"):
         return "d"
     if run == OVERLOADED and metric in ("ttft_s", "e2e_s"):
         return "b"
-    if run == NEARLY_FULL and metric == "ttft_s" and name == "p99" and not started_cold:
+    if run == NEARLY_FULL and metric == "ttft_s" and not started_cold:
         return "a"
+    if run == BUSY and metric == "ttft_s" and name == "p99" and not started_cold:
+        return "e"
     if started_cold and metric == "ttft_s" and name in ("mean", "p99"):
         return "c"
     raise LookupError(f"{run}, {place}: {metric} {name} is off by more than a factor of 2, unexplained.")
@@ -91,7 +95,8 @@ INTRODUCTION = """# Measured traces
 <!-- Written by scripts/measured_traces.py; do not edit. -->
 
 Real servers were sent requests at recorded times; here the same requests are simulated, with the shipped
-numbers and the recorded limits of the engine. Nothing was fitted to these runs. Ratios are predicted over
+numbers and the recorded limits of the engine. No request of these runs was fitted to; the means of most of
+their stages are rows of [accuracy](accuracy.md), which parameters are fitted to. Ratios are predicted over
 measured; errors of more than a factor of 2 are **bold** and lead to the note that explains them. The data,
 their sources and licences: [calibration/measured_serving](../calibration/measured_serving/README.md).
 
@@ -112,8 +117,17 @@ tokens that the server had to produce.
 - Quality: A full metrics and conditions; C overloaded, with timeouts, not for scoring."""
 
 
-def notes(run: Overload, ours_in_system: float, theirs_in_system: float) -> str:
-    """What explains the gross errors; the requests in the system are those of the nearly full run."""
+def notes(run: Overload, nearly_full: tuple[float, float], busy: tuple[float, float]) -> str:
+    """What explains the gross errors.
+
+    Parameters
+    ----------
+    run : Overload
+        The overloaded run.
+    nearly_full, busy : tuple of float
+        Requests in the system of these runs at 20/s, predicted and measured.
+    """
+    ours_in_system, theirs_in_system = nearly_full
     ours, theirs = run.predicted, run.measured
     faster = 100 * (ours.rate_per_s / theirs.rate_per_s - 1)
     return f"""### Notes
@@ -122,7 +136,7 @@ def notes(run: Overload, ours_in_system: float, theirs_in_system: float) -> str:
 {ours_in_system:.0f} as
 predicted, since the time per token is too long. The limit of 128 sequences is then reached more often; who
 finds it reached waits for a place, and a queue multiplies the error. Its cause is most likely the time of
-Mixtral's experts, most of a decode step: to be fitted.
+Mixtral's experts, most of a decode step.
 
 <a id="b"></a>**b** More is sent ({run.offered_per_s:g}/s) than is served: {theirs.rate_per_s:.2f}/s \
 measured, {ours.rate_per_s:.2f}/s predicted ({faster:.0f} % more).
@@ -141,7 +155,12 @@ number of open connections, and the time that the machine has been running; the 
 
 <a id="c"></a>**c** A server that has just been started is slow: in the Mixtral runs the first 50 requests
 wait 0.5 to 1 s (kernels are tuned or compiled, one may suppose), in the others the first 4 to 10 wait up to
-0.7 s. In a stage of 3000 to 4800 requests that is the measured p99, and it pulls the mean. Not modelled."""
+0.7 s. In a stage of 3000 to 4800 requests that is the measured p99, and it pulls the mean. Not modelled.
+
+<a id="e"></a>**e** At 20/s, {busy[1]:.0f} requests are in the system on average as measured and \
+{busy[0]:.0f} as predicted: time per
+token and first tokens are too long by 10 to 20 %, and the longest waits, where prompts queue for the 2,048
+tokens of a step beside what decodes, grow faster than the load does."""
 
 
 STAGES = """## By stage
