@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from answered import planned, planned_apart
+from answered import STORE, planned, planned_apart
 from planning import CATALOG
 
 from tokenroof.catalog.accuracy import CLOSED_FORM, SCOPES, SIMULATED, Accuracy, Spread, write
@@ -20,8 +20,9 @@ from tokenroof.errors import InputError
 from tokenroof.search.answers.core_result import Doubts, Flip, Sensitivity
 from tokenroof.search.answers.draws import SPEEDS, rivals_of
 from tokenroof.search.answers.sensitivity import _components, _Doubt, sensitivity
-from tokenroof.search.asked import Limits
+from tokenroof.search.asked import Limits, Objective
 from tokenroof.search.core import PlanResult
+from tokenroof.search.plan import plan
 
 SURE = Doubts(price_fraction=0.0, growth_low=1.0, growth_high=1.0, prediction=False)
 PLANS = pytest.mark.parametrize("result", [planned, planned_apart])
@@ -59,6 +60,17 @@ def test_nothing_in_doubt_is_the_same_choice_always(result: Plan) -> None:
     best = result().best
     assert best is not None
     assert found.candidate == best.candidate
+
+
+@pytest.mark.parametrize("weights", [(None, None), (1.0, 5.0)])
+def test_several_objectives_are_weighed_as_the_plan_weighs_them(weights: tuple[float | None, ...]) -> None:
+    names = ("usd_per_million_tokens", "ttft_s")
+    objectives = tuple(
+        Objective(name=name, weight=weight) for name, weight in zip(names, weights, strict=True)
+    )
+    asked = replace(planned().question, objectives=objectives)
+    found = sensitivity(plan(asked, catalog=CATALOG, workers=1, store=STORE), SURE, catalog=CATALOG)
+    assert found.same_fraction == 1.0
 
 
 @PLANS
