@@ -155,12 +155,18 @@ def targets(choice: Choice, *, title: str = "Targets of the best") -> Table:
         table.add_row(
             target_name(check.target),
             Text(human(check.value, "s"), style="" if check.met else "red"),
-            interval(check.low, check.high, check.value, "s") or _DASH,
+            _ends(check),
             human(check.target.limit_s, "s"),
             share(of_limit(check)),
             Text(f"{verdict}; the interval reaches beyond" if check.met and over else verdict),
         )
     return table
+
+
+def _ends(check: Check) -> str:
+    if check.low is None or check.high is None:
+        return _DASH
+    return human_range(check.low, check.high, "s")
 
 
 def by_chip(found: PlanResult, *, title: str = "Best of every chip", whole: bool = True) -> Table:
