@@ -20,10 +20,8 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP)  ## virtual environment with pinned dependencies
 
 demo: $(STAMP)  ## the main job on real input; prints where the report is
-	$(BIN)/tokenroof estimate --model llama-3.3-70b --chip h100 --chip h200 --chip b200 --chip mi300x --chip tpu-v6e \
-	  --isl 2000 --osl 500 --concurrency 32 --chart out/demo/roofline.svg --html out/demo/report.html
-	$(BIN)/tokenroof simulate --model llama-3.3-70b --chip h100 --tp 4 --replicas 3 --trace azure-2023-conv \
-	  --slo-ttft 1s --slo-tpot 40ms --chart out/demo/latency.svg --html out/demo/simulation.html
+	rm -rf out/demo
+	$(BIN)/tokenroof plan examples/plan-azure-chat.yaml --out out/demo
 
 test: $(STAMP)  ## the whole suite
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -43,6 +43,8 @@ REPORT_MODULES = {
     "tokenroof.calibrate.fitting.core",
     "tokenroof.calibrate.validation.core",
     "tokenroof.calibrate.validation.results",
+    "tokenroof.search.answers.core",
+    "tokenroof.search.answers.core_result",
     "tokenroof.search.asked",
     "tokenroof.search.core",
     "tokenroof.errors",

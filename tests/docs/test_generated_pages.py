@@ -71,7 +71,6 @@ def test_links_between_pages_lead_somewhere():
     assert broken == []
 
 
-def test_the_picture_of_the_readme_is_the_one_of_the_demo():
-    assert build_docs.DEMO.search((ROOT / "Makefile").read_text(encoding="utf-8"))
+def test_the_picture_of_the_readme_is_there():
     assert (ROOT / build_docs.CHART).read_text(encoding="utf-8").startswith("<svg")
     assert build_docs.CHART in (ROOT / "README.md").read_text(encoding="utf-8")

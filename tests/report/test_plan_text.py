@@ -205,6 +205,7 @@ def test_numbers_are_compared_in_words():
     assert relative(1.12, 1.0) == "12 % more"
     assert relative(0.955, 1.0) == "4.5 % less"
     assert relative(1.0, 1.0) == "the same"
+    assert relative(float("nan"), 1.0) == ""
     assert family_text("h100 -> h100") == "h100, prefill and decode apart"
 
 

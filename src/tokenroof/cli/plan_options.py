@@ -36,6 +36,15 @@ Rate = Annotated[
         rich_help_panel=_LOAD,
     ),
 ]
+NumRequests = Annotated[
+    int | None,
+    typer.Option(
+        "--num-requests",
+        "-n",
+        help="How many are simulated. Default: those of two minutes, 2,000 to 20,000; the whole trace.",
+        rich_help_panel=_LOAD,
+    ),
+]
 
 
 def _target(latency: str, quantile: str) -> Any:
@@ -169,4 +178,13 @@ Workers = Annotated[
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="No progress, no notes on what was written.", rich_help_panel=_RUN),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Any key of the plan file, as space.max_num_seqs=[128,256] or prices.h100=2.1; repeatable.",
+        metavar="KEY=VALUE",
+        rich_help_panel=_RUN,
+    ),
 ]

@@ -226,22 +226,57 @@ def log_factors(asked: Asked, metric: str, prediction: str, accuracy: Accuracy) 
     those measured when it was left out; several ways add the squares of what each adds. Then comes the
     width of the group, and at last the stated ranges of a projected chip's figures, also by squares.
     """
+    parts = log_parts(asked, metric, prediction, accuracy)
+    if parts is None:
+        return None
+    more_below = more_above = 0.0
+    for added in parts.added.values():
+        more_below, more_above = math.hypot(more_below, added[0]), math.hypot(more_above, added[1])
+    below = math.hypot(parts.factor * math.hypot(parts.seen[0], more_below), parts.claims[0])
+    above = math.hypot(parts.factor * math.hypot(parts.seen[1], more_above), parts.claims[1])
+    return parts.middle - below, parts.middle + above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What an interval is made of; half-widths below and above are positive.
+
+    Attributes
+    ----------
+    middle : float
+        Logarithm of the factor in its middle.
+    seen : Range
+        Half-widths where everything was measured.
+    added : mapping of str to Range
+        What each way adds in which a combination is new, by its scope.
+    factor : float
+        Width of the group, on ``seen`` and ``added``.
+    claims : Range
+        Half-widths by the stated ranges of a projected chip's figures.
+    """
+
+    middle: float
+    seen: Range
+    added: Mapping[str, Range]
+    factor: float
+    claims: Range
+
+
+def log_parts(asked: Asked, metric: str, prediction: str, accuracy: Accuracy) -> Parts | None:
+    """What :func:`log_factors` adds up; None when nothing was measured."""
     base = accuracy.spread(metric, prediction, SEEN)
     if base is None:
         near = NEAREST.get(metric)
-        return log_factors(asked, near, prediction, accuracy) if near else None
+        return log_parts(asked, near, prediction, accuracy) if near else None
     missing = scopes(asked, accuracy)
     middle = math.log(base.middle_factor)
-    below, above = middle - math.log(base.low_factor), math.log(base.high_factor) - middle
-    more_below = more_above = 0.0
-    for scope in missing:
-        added = _added(metric, prediction, scope, accuracy)
-        more_below, more_above = math.hypot(more_below, added[0]), math.hypot(more_above, added[1])
-    factor = width(asked, metric, accuracy, missing)
-    slow, fast = _claims(asked, metric)
-    below = math.hypot(factor * math.hypot(below, more_below), slow)
-    above = math.hypot(factor * math.hypot(above, more_above), fast)
-    return middle - below, middle + above
+    return Parts(
+        middle=middle,
+        seen=(middle - math.log(base.low_factor), math.log(base.high_factor) - middle),
+        added={scope: _added(metric, prediction, scope, accuracy) for scope in missing},
+        factor=width(asked, metric, accuracy, missing),
+        claims=_claims(asked, metric),
+    )
 
 
 def _added(metric: str, prediction: str, scope: str, accuracy: Accuracy) -> Range:

@@ -137,7 +137,7 @@ def _from_zero(rows: Sequence[dict[str, Any]], key: str) -> alt.Scale:
 
 
 def _ticks() -> alt.Axis:
-    return alt.Axis(tickCount=7, format="~s")
+    return alt.Axis(tickCount=7, format=",~r")
 
 
 # --- cost against time to first token ------------------------------------------------------------

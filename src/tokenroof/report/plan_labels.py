@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tokenroof.deploy.core import Infeasible, Metric, Role
 from tokenroof.graph.core import Parallel
 from tokenroof.report.human import digits, human, share
 from tokenroof.report.labels import Shown, range_text, with_range
-from tokenroof.search.asked import Question, Target
-from tokenroof.search.core import Check, Choice, PlanResult, PoolPlan, Rejected
+from tokenroof.search.asked import Target
+from tokenroof.search.core import Candidate, Check, Choice, PlanResult, PoolPlan, Rejected
 
 ARROW = " -> "
 """Between the chips of prefill and decode, as the search writes a family."""
@@ -65,7 +65,12 @@ def pool_text(pool: PoolPlan, replicas: int) -> str:
 
 def pools_text(choice: Choice) -> str:
     """All pools with their replicas, spares included."""
-    pairs = zip(choice.candidate.pools, choice.replicas, strict=True)
+    return candidate_text(choice.candidate, choice.replicas)
+
+
+def candidate_text(candidate: Candidate, replicas: Sequence[int]) -> str:
+    """All pools of a candidate with so many replicas."""
+    pairs = zip(candidate.pools, replicas, strict=True)
     return " + ".join(pool_text(pool, count) for pool, count in pairs)
 
 
@@ -164,9 +169,9 @@ def value_text(check: Check) -> str:
     return with_range(human(check.value, "s"), ends)
 
 
-def readable(text: str, question: Question) -> str:
+def readable(text: str, targets: Sequence[Target]) -> str:
     """Text with the names of targets as people read them: "TTFT p99" for "ttft_p99_s"."""
-    for target in sorted(question.targets, key=lambda each: -len(each.name)):
+    for target in sorted(targets, key=lambda each: -len(each.name)):
         text = text.replace(target.name, target_name(target))
     return text
 
@@ -182,8 +187,8 @@ def of_limit(check: Check) -> float:
 
 
 def relative(value: float, other: float, *, better: str = "less", worse: str = "more") -> str:
-    """How ``value`` stands to ``other``: "12 % more", "the same"."""
-    if not other:
+    """How ``value`` stands to ``other``: "12 % more", "the same"; "" where one of them is not known."""
+    if not (math.isfinite(value) and math.isfinite(other) and other):
         return "the same" if value == other else ""
     part = value / other - 1.0
     if abs(part) < 5e-4:

@@ -182,6 +182,8 @@ def _part(part: Part) -> str:
     body += "".join(tidy_table(each, row_headings=True) for each in part.tables)
     if part.chart is not None:
         body += _drawn(part.chart, part.caption, part.name)
+    body += "".join(fold(title, tidy_table(each)) for title, each in part.folded)
+    body += fold("what was assumed", bullets(part.notes)) if part.notes else ""
     return section(part.title, body)
 
 

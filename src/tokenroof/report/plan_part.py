@@ -24,8 +24,12 @@ class Part:
         Heading.
     sentences : sequence of str
         What it says, the conclusion first.
+    notes : sequence of str
+        What was assumed.
     tables : sequence of rich.table.Table
         Its figures, with units.
+    folded : sequence of (str, rich.table.Table)
+        Longer tables with their titles, for the page alone.
     chart : altair chart or None
         Its picture.
     caption : str
@@ -35,6 +39,8 @@ class Part:
     name: str
     title: str
     sentences: Sequence[str] = ()
+    notes: Sequence[str] = ()
     tables: Sequence[Table] = ()
+    folded: Sequence[tuple[str, Table]] = ()
     chart: AnyChart | None = None
     caption: str = ""

@@ -21,7 +21,7 @@ def bounds(found: PlanResult, *, title: str = "Fewest chips that physics allows"
     table.add_column("chip")
     table.add_column("formats")
     for column in ("chips", "memory [chips]", "arithmetic [chips]", "bandwidth [chips]"):
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right")
     table.add_column("binding")
     for bound in found.bounds:
         table.add_row(bound.chip, f"{bound.precision.weights}, kv {bound.precision.kv}", *_bound_cells(bound))
@@ -64,7 +64,7 @@ def rejected(
             f"{sum(row.count for row in rows):,}",
             Text(_families(rows)),
             *(problem_numbers(nearest.problem) if whole else ()),
-            Text(readable(reason_text(nearest), found.question)),
+            Text(readable(reason_text(nearest), found.question.targets)),
         )
     rest = groups[most:] if most is not None else []
     if rest:
@@ -108,7 +108,7 @@ def rejected_rows(found: PlanResult) -> Table:
             STAGES.get(row.stage, row.stage),
             family_text(row.family),
             f"{row.count:,}",
-            Text(readable(reason_text(row), found.question)),
+            Text(readable(reason_text(row), found.question.targets)),
             Text(_DASH if row.example is None else row.example.label),
         )
     return table
@@ -123,7 +123,7 @@ def why_not(found: PlanResult, name: str) -> str:
     row = max((each for each in rows if _rank(each) == furthest), key=lambda each: each.count)
     if row.stage == "bound":
         return "behind what is shown"
-    return f"{STAGES.get(row.stage, row.stage)}: {readable(reason_text(row), found.question)}"
+    return f"{STAGES.get(row.stage, row.stage)}: {readable(reason_text(row), found.question.targets)}"
 
 
 def _rank(row: Rejected) -> int:

@@ -59,7 +59,7 @@ def deployments(
     table.add_column("deployment", overflow="fold", min_width=24)
     names = shown_objectives(question)
     for column in ("chips", "USD/h", *(_heading(name) for name in names)):
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right")
     for target in question.targets:
         table.add_column(f"{target_name(target)}\nlimit {human(target.limit_s, 's')}", justify="right")
     choices = (*found.front, *found.others)
@@ -147,7 +147,7 @@ def targets(choice: Choice, *, title: str = "Targets of the best") -> Table:
     table = grid(title)
     table.add_column("target")
     for column in ("value", "nine of ten", "limit", "of the limit"):
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right")
     table.add_column("")
     for check in choice.checks:
         over = check.high is not None and check.high > check.target.limit_s
@@ -155,12 +155,18 @@ def targets(choice: Choice, *, title: str = "Targets of the best") -> Table:
         table.add_row(
             target_name(check.target),
             Text(human(check.value, "s"), style="" if check.met else "red"),
-            interval(check.low, check.high, check.value, "s") or _DASH,
+            _ends(check),
             human(check.target.limit_s, "s"),
             share(of_limit(check)),
             Text(f"{verdict}; the interval reaches beyond" if check.met and over else verdict),
         )
     return table
+
+
+def _ends(check: Check) -> str:
+    if check.low is None or check.high is None:
+        return _DASH
+    return human_range(check.low, check.high, "s")
 
 
 def by_chip(found: PlanResult, *, title: str = "Best of every chip", whole: bool = True) -> Table:
@@ -181,7 +187,7 @@ def by_chip(found: PlanResult, *, title: str = "Best of every chip", whole: bool
     table.add_column("chips of")
     table.add_column("deployment", overflow="fold")
     for column in ("chips", "USD/h", _heading(objective.name), "to the\nbest", "fewest by\nphysics"):
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right")
     bounds = {bound.chip: bound for bound in found.bounds}
     shown = best_by_family(found)
     for name, choice in shown.items():
@@ -220,7 +226,7 @@ def details(choice: Choice) -> Table:
     for column in ("pool", "chip", "engine", "sharding"):
         table.add_column(column)
     for column in ("replicas", "of these spare", "chips"):
-        table.add_column(column, justify="right")
+        table.add_column(Text(column), justify="right")
     table.add_column("a step takes at most")
     parts = zip(choice.candidate.pools, choice.replicas, choice.needed, strict=True)
     for pool, bought, needed in parts:

@@ -45,7 +45,9 @@ def answer(found: PlanResult, *, parts: Sequence[Part] = ()) -> RenderableType:
     elif found.bounds:
         shown += [Text(), Text(bound_line(found))]
     for part in parts:
-        shown += [Text(part.title, style="bold"), *(Text(each) for each in part.sentences), *part.tables]
+        shown += [Text(), lines(part.title, part.sentences), *part.tables]
+        if part.notes:
+            shown.append(Text(f"assumed: {'; '.join(part.notes)}", style="dim"))
     if found.rejected:
         shown.append(plan_rejected.rejected(found, most=_REASONS, whole=False))
     if found.candidates:

@@ -119,7 +119,7 @@ def why_lines(found: PlanResult) -> tuple[str, ...]:
     best = found.best
     if best is None:
         return ()
-    lines = [readable(line, found.question) for line in (*best.why[1:], *fewer_lines(best))]
+    lines = [readable(line, found.question.targets) for line in (*best.why[1:], *fewer_lines(best))]
     lines += [f"a step takes at most {steps_text(best)}", second_line(found), *doubts(best)]
     return tuple(filter(None, lines))
 
@@ -210,7 +210,7 @@ def infeasible_lines(found: PlanResult) -> tuple[str, ...]:
     problem = found.infeasible
     if problem is None:
         return ()
-    why, mark, nearest = readable(problem.reason, found.question).partition("Nearest ask")
+    why, mark, nearest = readable(problem.reason, found.question.targets).partition("Nearest ask")
     return tuple(filter(None, (why.strip(), f"{mark}{nearest}".strip())))
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from planning import CATALOG, ENGINE, TPOT, TTFT, question, small_space
+from planning import CATALOG, ENGINE, TPOT, TTFT, question, small_space, traffic
 
 from tokenroof.deploy.core import Role
 from tokenroof.deploy.handoff import shard_bytes, start_s
@@ -20,6 +20,8 @@ from tokenroof.search.answers.core import (
     HANDOFF,
     IDLE_POOL,
     INTERFERENCE,
+    LIMITS,
+    MEMORY,
     NEITHER,
     NO_FABRIC,
     SHARED_STEPS,
@@ -28,7 +30,8 @@ from tokenroof.search.answers.core import (
     BreakEvenMap,
 )
 from tokenroof.search.answers.disaggregate import disaggregate
-from tokenroof.search.asked import Question
+from tokenroof.search.asked import Limits, Question
+from tokenroof.search.plan import plan
 from tokenroof.search.space import Subject
 from tokenroof.search.steady import Ask, settle, together
 from tokenroof.workload.core import RequestShape
@@ -148,6 +151,59 @@ def test_a_chip_without_a_fabric_cannot_be_apart() -> None:
     assert found.own_bytes_per_s is None
     assert {cell.winner for cell in found.cells} == {TOGETHER}
     assert {cell.reason for cell in found.cells} == {NO_FABRIC}
+
+
+def test_limits_that_two_pools_break_are_the_reason() -> None:
+    found = disaggregate(
+        asked(targets=(), limits=Limits(chips=1)),
+        catalog=CATALOG,
+        isl_tokens=(500,),
+        rates_per_s=(2.0,),
+        handoff_bytes_per_s=(1e11,),
+    )
+    (cell,) = found.cells
+    assert (cell.winner, cell.reason, cell.apart) == (TOGETHER, LIMITS, None)
+    assert "chips: at least 2" in cell.why
+
+
+def test_a_model_that_does_not_fit_is_memory() -> None:
+    space = small_space(parallels=(Parallel(),), disaggregated=True)
+    large = replace(asked(space=space, targets=()), model=CATALOG.model("llama-3.3-70b"))
+    found = disaggregate(large, catalog=CATALOG, isl_tokens=(500,), rates_per_s=(2.0,))
+    assert {(cell.winner, cell.reason) for cell in found.cells} == {(NEITHER, MEMORY)}
+
+
+@pytest.mark.parametrize(
+    ("tpot_s", "isl_tokens", "rate_per_s", "winner"),
+    [(0.03, 500, 4.0, TOGETHER), (0.012, 3000, 60.0, APART), (0.03, 3000, 60.0, APART)],
+)
+def test_the_winner_is_that_of_simulated_plans(
+    tpot_s: float, isl_tokens: int, rate_per_s: float, winner: str
+) -> None:
+    """At a Poisson load and targets at p95 and p99, which the closed form does not know."""
+    mine = asked(
+        targets=(TTFT, replace(TPOT, limit_s=tpot_s)),
+        workload=traffic(rate_per_s, isl=isl_tokens, osl=150),
+        confirm_seeds=0,
+        most_simulated=12,
+    )
+    (cell,) = disaggregate(
+        mine,
+        catalog=CATALOG,
+        isl_tokens=(isl_tokens,),
+        rates_per_s=(rate_per_s,),
+        handoff_bytes_per_s=(5e10,),
+    ).cells
+    assert cell.winner == winner
+    values = []
+    for best, apart in ((cell.together, False), (cell.apart, True)):
+        space = replace(mine.space, colocated=not apart, disaggregated=apart)
+        simulated = plan(replace(mine, space=space), catalog=CATALOG, workers=1).best
+        assert simulated is not None
+        assert best is not None
+        values.append(simulated.objectives["usd_per_million_tokens"])
+        assert best.value == pytest.approx(values[-1], rel=0.15)
+    assert (values[1] < values[0]) == (winner == APART)
 
 
 def test_what_nothing_can_do_has_no_winner() -> None:

@@ -239,6 +239,8 @@ class Sensitivity:
         What was drawn.
     same_fraction : float
         Part of the draws in which the choice is the same.
+    same_chips_fraction : float
+        Part of them in which the best is on the same kinds of chips, in the same roles.
     alone : mapping of str to float
         The same when only one thing is drawn: "price", "traffic", "prediction".
     shares : tuple of Share
@@ -256,6 +258,7 @@ class Sensitivity:
     candidate: Candidate
     doubts: Doubts
     same_fraction: float
+    same_chips_fraction: float
     alone: Mapping[str, float]
     shares: tuple[Share, ...]
     flips: tuple[Flip, ...]

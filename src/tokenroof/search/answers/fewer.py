@@ -13,7 +13,7 @@ from tokenroof.search.answers.core_result import FewerRow, FewerTable
 from tokenroof.search.campaign import Campaign
 from tokenroof.search.core import Check, Choice, PlanResult, Record, Store
 from tokenroof.search.fewest import Counts
-from tokenroof.search.judge import checks_of, missed
+from tokenroof.search.judge import checks_of, missed, worst_check
 from tokenroof.search.runs import Memory, Runner, cores
 
 NOTES = (
@@ -97,7 +97,7 @@ class _Simulated:
         campaign, candidate = self.campaign, self.choice.candidate
         records = campaign.run([campaign.task(candidate, counts, seed) for seed in campaign.seeds])
         whole = campaign.spent(candidate, campaign.with_spares(counts))
-        bad = [found for found in (missed(campaign.question, record) for record in records) if found]
+        worst = max(records, key=lambda record: _over(campaign, record))
         hourly = float(whole.usd_per_hour)
         return FewerRow(
             pool=pool,
@@ -106,8 +106,15 @@ class _Simulated:
             usd_per_hour=None if math.isnan(hourly) else hourly,
             saved_fraction=1.0 - float(whole.chips) / self.choice.chips,
             checks=_worst(campaign, records),
-            missed=bad[0] if bad else "",
+            missed=missed(campaign.question, worst),
         )
+
+
+def _over(campaign: Campaign, record: Record) -> tuple[bool, float]:
+    """How far a simulation is from what is asked: whether it misses, and by how much the worst target."""
+    check = worst_check(campaign.question, record)
+    over = 0.0 if check is None else check.value / check.target.limit_s
+    return bool(missed(campaign.question, record)), math.inf if math.isnan(over) else over
 
 
 def _worst(campaign: Campaign, records: Sequence[Record]) -> tuple[Check, ...]:
