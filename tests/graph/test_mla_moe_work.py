@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graph_helpers import WIDE, every, matrix_bytes, matrix_flop, messages, model, named, ops
 
+from tokenroof.catalog.model import with_routing_skew
 from tokenroof.graph.build import step_ops
 from tokenroof.graph.core import Parallel, decode_batch, prefill_batch
 
@@ -57,8 +58,9 @@ def test_prefill_heads_have_their_own_keys():
 
 @pytest.mark.parametrize(("tokens", "active"), [(1, 8.0), (64, 222.442488), (10_000, 256.0)])
 def test_expected_active_experts(tokens, active):
-    """Weights read are an expectation: 256 * (1 - (1 - 8/256)**tokens) experts of 3 * 7168 * 2048."""
-    op = named(ops("deepseek-v3", decode_batch(tokens, 10), WIDE), "moe.experts")
+    """Weights read are an expectation: evenly routed, 256 * (1 - (1 - 8/256)**tokens) of 3 * 7168 * 2048."""
+    even = with_routing_skew(model("deepseek-v3"), 0.0)
+    op = named(step_ops(even, WIDE, Parallel(), decode_batch(tokens, 10)), "moe.experts")
     assert op.work.weights_bytes / (2 * 3 * 7168 * 2048) == pytest.approx(active, rel=1e-6)
 
 
