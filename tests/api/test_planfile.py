@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tokenroof.api.plan_question import catalog_of, files_of, question_of_plan
 from tokenroof.api.plan_run import task_of
-from tokenroof.api.planfile import catalog_of, files_of, plan_of, question_of_plan, read_plan
+from tokenroof.api.planfile import plan_of, read_plan
 from tokenroof.errors import InputError
 from tokenroof.graph.core import Parallel
 from tokenroof.search.asked import Limits, Objective, Question, Target
@@ -136,6 +137,10 @@ def test_prices_of_ones_own() -> None:
         ("spare_replicas: 1.5", "spare_replicas: must be a whole number of at least 0, got 1.5"),
         ("cost: {price: gold}", "price"),
         ("seed: x", "seed: must be a whole number of at least 0, got 'x'"),
+        ("answers: [fever]", "answers: unknown answer 'fever'. Nearest: fewer"),
+        ("api: {input: 1}", "api.output: missing"),
+        ("api: {input: -1, output: 2}", "api.input: must be at least 0, got -1"),
+        ("api: {input: 0, output: 0}", "both prices of the API are 0"),
         ("speculation: {method: mtp}", "speculation.draft_tokens: missing"),
     ],
 )

@@ -80,6 +80,7 @@ def test_the_rest_of_the_flags():
             "--seed",
             "3",
         ),
+        *("--answers", "fewer,ratio", "--api", "0.5,1.5,0.1"),
         *("--speculate", "ngram:draft_tokens=3,acceptance=0.4", "--set", "space.max_num_seqs=[64, 128]"),
     )
     assert found == {
@@ -95,6 +96,8 @@ def test_the_rest_of_the_flags():
         "space": {"disaggregated": False, "max_num_seqs": [64, 128]},
         "cost": {"price": 2.5},
         "seed": 3,
+        "answers": ["fewer", "ratio"],
+        "api": {"input": 0.5, "output": 1.5, "cached": 0.1},
         "speculation": {"method": "ngram", "draft_tokens": 3, "acceptance": 0.4},
         "offload": [{"tier": "host", "capacity": 100e9}],
     }
@@ -115,6 +118,9 @@ def test_the_rest_of_the_flags():
         ((*FLAGS, "--objective", "chips=1,ttft_s"), "some objectives have a weight"),
         ((*FLAGS, "--objective", "chips=x"), "--objective chips: the weight must be a number, got 'x'"),
         ((*FLAGS, "--objective", "money"), "unknown objective 'money'"),
+        ((*FLAGS, "--answers", "fever"), "answers: unknown answer 'fever'. Nearest: fewer"),
+        ((*FLAGS, "--api", "3"), "--api takes INPUT,OUTPUT in USD per million tokens, got '3'"),
+        ((*FLAGS, "--api", "a,b"), "api.input: expected USD/Mtok, got 'a'"),
         ((*FLAGS, "--price", "gold"), "unknown price 'gold'"),
         ((*FLAGS, "--workers", "0"), "Invalid value for '--workers'"),
         ((*FLAGS, "--html", "page.txt"), "page.txt"),
@@ -173,6 +179,21 @@ def test_the_answer_is_first_and_json_says_the_same(kept, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["feasible"] is True
     assert found["front"][0]["chips"] == best["chips"]
+    assert {"sensitivity", "fewer", "offload", "speculation"} <= set(found["answers"])
+
+
+def test_answers_beside_the_choice_are_those_that_are_asked_for(kept, capsys):
+    asked = ("plan", str(kept / "question.yaml"), "--workers", "1", "--json", "--seed", "1")
+    assert main([*asked, "--answers", "self-host,fewer,apart", "--api", "0.2,0.4"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)["answers"]
+    assert sorted(found) == ["fewer", "self-host"]
+    assert found["self-host"]["price"]["usd_per_mtok_output"] == 0.4
+    assert captured.err == "no answer on apart: only one of together and apart is left open.\n"
+    assert main([*asked, "--answers", "none"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["answers"] == {}
+    assert captured.err == ""
 
 
 def test_a_complete_run_resumes_to_itself_from_its_own_question(kept, capsys):

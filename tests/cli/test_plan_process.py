@@ -50,7 +50,7 @@ def test_killed_and_resumed_is_the_same_as_undisturbed(tmp_path):
 
 
 def test_two_at_once_and_an_interruption(tmp_path):
-    plan, run = plan_file(tmp_path), tmp_path / "run"
+    plan, run = plan_file(tmp_path, answers="none"), tmp_path / "run"
     with begin(plan, "--out", run, "--workers", "2") as process:
         until_recorded(process, run, 1)
         process.send_signal(signal.SIGSTOP)

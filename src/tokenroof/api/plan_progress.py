@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tokenroof.search.core import Progress, Watch
 
-_STAGES = {"screen": "screening", "simulate": "simulating"}
+_STAGES = {"screen": "screening", "simulate": "simulating", "answer": "answering"}
 
 
 @contextmanager

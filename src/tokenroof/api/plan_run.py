@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tokenroof.api.plan_answers import Beside, answers_of
 from tokenroof.api.plan_files import files_of_choice, write_files
-from tokenroof.api.planfile import PlanFile, catalog_of, files_of, plan_of, question_of_plan, read_plan
+from tokenroof.api.plan_question import api_of, catalog_of, files_of, question_of_plan
+from tokenroof.api.planfile import PlanFile, plan_of, read_plan
 from tokenroof.api.runs.files import unwritable, write_whole
 from tokenroof.api.runs.simulations import Simulations
 from tokenroof.api.runs.store import RunStore
 from tokenroof.catalog.catalog import Catalog
 from tokenroof.errors import InputError, TokenroofError
 from tokenroof.report.launch import LaunchFile
+from tokenroof.report.plan_answers import documents, parts_of
+from tokenroof.search.answers.core_result import ApiPrice
 from tokenroof.search.asked import Question
-from tokenroof.search.core import PlanResult, Watch
+from tokenroof.search.core import PlanResult, Progress, Store, Watch
 from tokenroof.search.plan import check
 from tokenroof.search.plan import plan as make_plan
+from tokenroof.search.runs import Memory
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 DEPLOY, PAGE = "deploy", "report.html"
 """Directory of launch files, and the page, in the directory of a run."""
@@ -41,10 +49,16 @@ class Task:
         With the user's directories.
     files : tuple of Path
         The user's own files.
+    answers : tuple of str
+        What is answered beside the choice.
+    api : ApiPrice or None
+        What self-hosting is compared with.
     """
 
     given: Mapping[str, Any]
     question: Question
+    answers: tuple[str, ...] = ()
+    api: ApiPrice | None = None
     catalog: Catalog
     files: tuple[Path, ...]
 
@@ -63,6 +77,8 @@ class Planned:
     ----------
     result : PlanResult
         The answer.
+    beside : Beside
+        What else was asked.
     launch : tuple of LaunchFile
         Of the best; those that could not be written say why. Empty without a best.
     deploy : Path or None
@@ -72,6 +88,7 @@ class Planned:
     """
 
     result: PlanResult
+    beside: Beside = field(default_factory=Beside)
     launch: tuple[LaunchFile, ...] = ()
     deploy: Path | None = None
     page: Path | None = None
@@ -80,7 +97,21 @@ class Planned:
         """The answer as one self-contained page."""
         from tokenroof.report.plan_page import page  # draws charts: loaded with a page to write
 
-        return page(self.result, files=[each for each in self.launch if not each.name.endswith(_SENT)])
+        files = [each for each in self.launch if not each.name.endswith(_SENT)]
+        return page(self.result, parts=parts_of(self.beside.answers), files=files)
+
+    def text(self) -> RenderableType:
+        """The answer for a terminal; of what else was asked what it says, the tables are on the page."""
+        from tokenroof.report.plan_text import answer
+
+        parts = parts_of(self.beside.answers)
+        return answer(self.result, parts=[replace(each, tables=(), notes=()) for each in parts])
+
+    def json(self) -> str:
+        """The answer as JSON (docs/reference/json.md)."""
+        from tokenroof.report.plan_json import dumps
+
+        return dumps(self.result, answers=documents(self.beside.answers))
 
     def save(self, path: Path) -> Path:
         """Write the page.
@@ -118,11 +149,18 @@ def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
     plan: PlanFile = plan_of(given, where=where)
     try:
         catalog = catalog_of(plan)
-        question = question_of_plan(plan, catalog)
+        question, api = question_of_plan(plan, catalog), api_of(plan)
         check(question, catalog)  # here, so that what cannot be asked leaves no directory behind
     except TokenroofError as error:
         raise InputError(f"{where}: {error}" if where else str(error)) from None
-    return Task(given=given, question=question, catalog=catalog, files=files_of(plan, catalog))
+    return Task(
+        given=given,
+        question=question,
+        catalog=catalog,
+        files=files_of(plan, catalog),
+        answers=plan.answers,
+        api=api,
+    )
 
 
 def run_plan(
@@ -154,15 +192,12 @@ def run_plan(
         As ``RunStore``; a load without a rate.
     """
     if out is None:
-        result = make_plan(task.question, catalog=task.catalog, workers=workers, progress=progress)
-        return Planned(result=result, launch=_launch(result))
+        return _planned(task, Memory(), workers, progress)
     with RunStore(out, task.given, label=task.label, files=task.files, resume=resume) as run:
         store = Simulations(run)
-        result = make_plan(
-            task.question, catalog=task.catalog, store=store, workers=workers, progress=progress
-        )
-        found = Planned(result=result, launch=_launch(result), page=out / PAGE)
+        found = replace(_planned(task, store, workers, progress), page=out / PAGE)
         found.save(out / PAGE)  # before the results: with those the run is complete
+        result = found.result
         if result.best is not None:
             found = replace(found, deploy=out / DEPLOY)
             write_files(out / DEPLOY, result.best, found.launch)
@@ -172,6 +207,13 @@ def run_plan(
     return found
 
 
-def _launch(result: PlanResult) -> tuple[LaunchFile, ...]:
+def _planned(task: Task, store: Store, workers: int | None, progress: Watch | None) -> Planned:
+    result = make_plan(task.question, catalog=task.catalog, store=store, workers=workers, progress=progress)
+    if progress is not None:
+        progress(Progress(stage="answer", done=0, total=0))
     best = result.best
-    return () if best is None else files_of_choice(best, result.question, result.load)
+    return Planned(
+        result=result,
+        beside=answers_of(task.answers, result, task.catalog, api=task.api, store=store, workers=workers),
+        launch=() if best is None else files_of_choice(best, result.question, result.load),
+    )

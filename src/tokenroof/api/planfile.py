@@ -6,20 +6,16 @@ The sections that a spec of ``simulate`` has too (traffic, classes, speculation,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, field_validator, model_validator
 
-from tokenroof.api.inputs import MOST_WAYS, resolve_chips, resolve_model
-from tokenroof.api.lookup import Catalog, load_catalog
-from tokenroof.api.planning import priced_chips, question_from, usual_requests
-from tokenroof.api.spec.core import Spec
+from tokenroof.api.inputs import MOST_WAYS
+from tokenroof.api.plan_answers import ANSWERS
 from tokenroof.api.spec.kinds import AtLeastOne, Count, Delay, Named, Whole, number
 from tokenroof.api.spec.reading import checked, merged, read_spec
 from tokenroof.api.spec.sections import (
-    CacheSection,
     ClassSection,
     CostSection,
     Section,
@@ -28,14 +24,9 @@ from tokenroof.api.spec.sections import (
     named,
 )
 from tokenroof.api.spec.traffic import TrafficSection
-from tokenroof.catalog.core import Chip, Claim, Quantity
-from tokenroof.catalog.schema import USER_SOURCE
-from tokenroof.cost.basis import GIVEN
 from tokenroof.errors import InputError, UnknownNameError
-from tokenroof.graph.core import Parallel
-from tokenroof.search.asked import Question
 
-ALL_CHIPS = "all"
+ALL = "all"
 """Instead of names: every chip of the catalog that exists and has a price."""
 
 
@@ -69,7 +60,24 @@ def _usd_per_hour(given: object) -> float:
     return number(given, "USD/h", least=0.0, above=True)
 
 
+def _usd_per_mtok(given: object) -> float:
+    return number(given, "USD/Mtok", least=0.0, above=False)
+
+
+def _answers(given: object) -> tuple[str, ...]:
+    """Names of answers; "all" and "none" stand for those."""
+    if given in (ALL, "none"):
+        return ANSWERS if given == ALL else ()
+    several = given if isinstance(given, list | tuple) else (given,)
+    for each in several:
+        if each not in ANSWERS:
+            raise UnknownNameError("answer", str(each), (*ANSWERS, ALL, "none"))
+    return tuple(str(each) for each in several)
+
+
 UsdPerHour = Annotated[float, PlainValidator(_usd_per_hour)]
+UsdPerMtok = Annotated[float, PlainValidator(_usd_per_mtok)]
+Answers = Annotated[tuple[str, ...], PlainValidator(_answers)]
 
 
 class PlanModel(Section):
@@ -149,6 +157,15 @@ class SpaceSection(Section):
         return _several(given)
 
 
+class ApiSection(Section):
+    """What an API asks for a million tokens, to compare with; ``cached`` is for repeated prompts."""
+
+    input: UsdPerMtok
+    output: UsdPerMtok
+    cached: UsdPerMtok | None = None
+    name: str = "API"
+
+
 class PlanFile(Section):
     """The whole question.
 
@@ -186,6 +203,10 @@ class PlanFile(Section):
         The user's own, by chip, instead of ``cost.price``. [USD/h]
     catalog : tuple of str
         Directories of the user's own chips, models and figures.
+    answers : tuple of str
+        What is answered beside the choice, of ``plan_answers.ANSWERS``; "all", "none".
+    api : ApiSection or None
+        Of the answer "self-host".
     seed : int
         Of everything that is drawn.
     confirm_seeds : int
@@ -193,7 +214,7 @@ class PlanFile(Section):
     """
 
     model: PlanModel
-    chips: tuple[Named, ...] = (ALL_CHIPS,)
+    chips: tuple[Named, ...] = (ALL,)
     traffic: TrafficSection
     classes: tuple[ClassSection, ...] = ()
     slo: Asked = Field(default_factory=dict)
@@ -208,6 +229,8 @@ class PlanFile(Section):
     cost: CostSection = Field(default_factory=CostSection)
     prices: dict[str, UsdPerHour] = Field(default_factory=dict)
     catalog: tuple[str, ...] = ()
+    answers: Answers = ANSWERS
+    api: ApiSection | None = None
     seed: Whole = 0
     confirm_seeds: Whole = 2
 
@@ -263,108 +286,3 @@ def plan_of(given: Mapping[str, Any], *, where: str = "") -> PlanFile:
         The first thing wrong, with its place and what is near.
     """
     return checked(PlanFile, given, where=where)
-
-
-def catalog_of(plan: PlanFile) -> Catalog:
-    """The catalog with the plan's own directories laid over it."""
-    return load_catalog(plan.catalog)
-
-
-def question_of_plan(plan: PlanFile, catalog: Catalog) -> Question:
-    """The question that a plan file means.
-
-    Raises
-    ------
-    InputError
-        Unknown names, a trace that cannot be read, what contradicts itself.
-    """
-    model, space = resolve_model(catalog, plan.model.name), plan.space
-    said = Spec.model_validate(
-        {
-            "model": {"name": model, "expert_load_factor": plan.model.expert_load_factor},
-            "chip": "any",
-            "traffic": _counted(plan.traffic),
-            "classes": plan.classes,
-            "speculation": plan.speculation,
-            "cache": CacheSection(offload=plan.offload),
-            "cost": CostSection(price=GIVEN, **_besides_price(plan.cost)) if plan.prices else plan.cost,
-            "seed": plan.seed,
-        }
-    )
-    return question_from(
-        said,
-        catalog,
-        model,
-        _chips(plan, catalog),
-        slo=plan.slo,
-        objective=plan.objective,
-        limits=plan.limits,
-        formats=(plan.model.weights, plan.model.kv),
-        engine=plan.engine,
-        space={
-            **{
-                name: getattr(space, name)
-                for name in ("colocated", "disaggregated", "mixed_chips", "mixed_vendors", "max_num_seqs")
-            },
-            "max_num_batched_tokens": space.max_num_batched_tokens,
-            "parallels": tuple(Parallel(**dict(each)) for each in space.layouts),
-            "prefix_caching": space.prefix_caching,
-            "most_chips_per_replica": space.most_chips_per_replica,
-        },
-        asked={
-            "headroom_fraction": plan.headroom,
-            "spare_replicas": plan.spare_replicas,
-            "most_simulated": space.most_simulated,
-            "confirm_seeds": plan.confirm_seeds,
-        },
-    )
-
-
-def files_of(plan: PlanFile, catalog: Catalog) -> tuple[Path, ...]:
-    """The user's own files that decide the answer: catalogs, chip files, a config, a trace."""
-    drafts = None if plan.speculation is None else plan.speculation.draft_model
-    named_files = [plan.model.name, drafts, *plan.chips, plan.traffic.trace]
-    texts = [each for each in named_files if isinstance(each, str) and not each.lstrip().startswith("{")]
-    return (*catalog.directories[1:], *(path for path in map(Path, texts) if path.exists()))
-
-
-def _counted(traffic: TrafficSection) -> TrafficSection:
-    """Traffic that says how many requests are sent."""
-    if traffic.trace is not None or traffic.num_requests is not None or traffic.duration is not None:
-        return traffic
-    if traffic.concurrency is not None:
-        raise InputError("traffic.concurrency: a plan is for a rate, a closed loop has none. Give rate.")
-    if traffic.rate is None:
-        raise InputError("traffic: how long is it sent? Give duration or num_requests.")
-    return traffic.model_copy(update={"num_requests": usual_requests(traffic.rate[0])})
-
-
-def _besides_price(cost: CostSection) -> dict[str, Any]:
-    return {name: getattr(cost, name) for name in ("region", "utilisation", "pue")}
-
-
-def _chips(plan: PlanFile, catalog: Catalog) -> tuple[Chip, ...]:
-    """Chips by name, each once, with the user's own prices."""
-    if not plan.chips:
-        return ()
-    if ALL_CHIPS in plan.chips and len(plan.chips) > 1:
-        rest = resolve_chips(catalog, [each for each in plan.chips if each != ALL_CHIPS])
-        found = {chip.name: chip for chip in (*priced_chips(catalog), *rest)}
-    else:
-        given = priced_chips(catalog) if ALL_CHIPS in plan.chips else resolve_chips(catalog, plan.chips)
-        found = {chip.name: chip for chip in given}
-    if not plan.prices:
-        return tuple(found.values())
-    for name in plan.prices:
-        if name not in found:
-            raise UnknownNameError("chip of this plan", name, found)
-    missing = [name for name in found if name not in plan.prices]
-    if missing:
-        raise InputError(f"prices: none is given for {', '.join(missing)}. Give one for every chip.")
-    return tuple(
-        replace(chip, prices_usd_per_hour={GIVEN: _own(plan.prices[chip.name])}) for chip in found.values()
-    )
-
-
-def _own(usd_per_hour: float) -> Quantity:
-    return Quantity(value=usd_per_hour, unit="USD/h", source=USER_SOURCE, claim=Claim.ASSUMPTION)

@@ -188,3 +188,22 @@ Sets = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+Answers = Annotated[
+    str | None,
+    typer.Option(
+        "--answers",
+        help="What is answered beside the choice: sensitivity, fewer, apart, ratio, offload, speculation, "
+        "self-host, with commas; all (the default), none.",
+        metavar="NAME,...",
+        rich_help_panel=_OUT,
+    ),
+]
+Api = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        help="Price of an API to compare with, USD per million prompt, answer and cached prompt tokens.",
+        metavar="INPUT,OUTPUT[,CACHED]",
+        rich_help_panel=_OUT,
+    ),
+]

@@ -84,6 +84,8 @@ def plan(
     region: o.Region = None,
     pue: o.Pue = None,
     utilisation: o.Utilisation = None,
+    answers: p.Answers = None,
+    api: p.Api = None,
     catalogs: o.Catalogs = None,
     sets: p.Sets = None,
     seed: r.Seed = None,
@@ -134,6 +136,8 @@ def _wrote(found: Planned, pages: Sequence[Path]) -> None:
     if found.deploy is not None:
         count = sum(file.written for file in found.launch)
         notes().print(f"wrote {found.deploy}: {count} files, see its README.md", markup=False)
+    for name, why in found.beside.missing:
+        notes().print(f"no answer on {name}: {why}", markup=False)
     for file in found.launch:
         if found.deploy is not None and not file.written:
             notes().print(f"no {file.name}: {file.note}", markup=False)
@@ -141,13 +145,9 @@ def _wrote(found: Planned, pages: Sequence[Path]) -> None:
 
 def _print(found: Planned, *, json: bool) -> None:
     if json:
-        from tokenroof.report.plan_json import dumps
-
-        typer.echo(dumps(found.result))
+        typer.echo(found.json())
         return
-    from tokenroof.report.plan_text import answer
-
-    console().print(answer(found.result))
+    console().print(found.text())
 
 
 def _file(file: Path | None, over: Mapping[str, Any], out: Path | None, *, resume: bool) -> Path | None:
@@ -189,6 +189,11 @@ def asked(given: Mapping[str, Any]) -> dict[str, Any]:
     tiers = [{"tier": tier, "capacity": given[name] * 1e9} for name, tier in _TIERS.items() if given[name]]
     if tiers:
         found["offload"] = tiers
+    if given["answers"] is not None:
+        names = _names(given["answers"])
+        found["answers"] = names[0] if names in (["all"], ["none"]) else names
+    if given["api"] is not None:
+        found["api"] = _api(given["api"])
     if given["catalogs"]:
         found["catalog"] = [str(path) for path in given["catalogs"]]
     return merged(found, laid(given["sets"])) if given["sets"] else found
@@ -216,6 +221,14 @@ def _names(*texts: str) -> list[str]:
     if not found:
         raise InputError(f"no name in {', '.join(texts)!r}. Give at least one, or leave the option out.")
     return found
+
+
+def _api(text: str) -> dict[str, object]:
+    """Prices of prompts, answers and cached prompts."""
+    parts = [_number(part.strip()) for part in text.split(",")]
+    if not 2 <= len(parts) <= 3:
+        raise InputError(f"--api takes INPUT,OUTPUT in USD per million tokens, got {text!r}.")
+    return dict(zip(("input", "output", "cached"), parts, strict=False))
 
 
 def _objectives(names: Sequence[str]) -> str | list[str] | dict[str, float]:

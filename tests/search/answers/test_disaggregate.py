@@ -142,6 +142,35 @@ def test_a_cell_is_the_closed_form_counted_by_hand() -> None:
     assert cell.handoff_s == pytest.approx(start_s(pool) + moved / 5e9)
 
 
+def test_a_target_is_kept_as_strictly_as_it_is_asked() -> None:
+    """The limit between two numbers of sequences of one replica: neither margin nor doubt."""
+    space = small_space(parallels=(Parallel(),), colocated=True, disaggregated=True)
+    model = CATALOG.model("llama-3.1-8b")
+    subject = Subject(
+        chip=CATALOG.chip("h100"),
+        engine=ENGINE,
+        parallel=Parallel(),
+        precision=model.precision,
+        drafting=None,
+    )
+    shape = RequestShape(isl_tokens=1500, osl_tokens=100)
+    ask = Ask(model=model, shape=shape, computed_fraction=1.0, expert_load_factor=1.0)
+    points = np.array([16, 64])
+    (steady,) = settle(subject, ask, [together(subject, ask, points, np.array([8192, 8192]))])
+    rate = 1e4
+    for limit_s, most in ((steady.tpot_s[0] * 1.001, 16), (steady.tpot_s[1] * 1.001, 64)):
+        found = disaggregate(
+            asked(space=space, targets=(replace(TPOT, limit_s=limit_s),)),
+            catalog=CATALOG,
+            isl_tokens=(1500,),
+            rates_per_s=(rate,),
+            handoff_bytes_per_s=(5e10,),
+        )
+        best = found.cells[0].together
+        assert best is not None
+        assert best.replicas == (math.ceil(rate / steady.requests_per_s[int(most == 64)]),)
+
+
 def test_a_chip_without_a_fabric_cannot_be_apart() -> None:
     alone = replace(CATALOG.chip("h100"), scale_up=None, scale_out=None)
     space = small_space(parallels=(Parallel(),), disaggregated=True)
@@ -175,7 +204,7 @@ def test_a_model_that_does_not_fit_is_memory() -> None:
 
 @pytest.mark.parametrize(
     ("tpot_s", "isl_tokens", "rate_per_s", "winner"),
-    [(0.03, 500, 4.0, TOGETHER), (0.012, 3000, 60.0, APART), (0.03, 3000, 60.0, APART)],
+    [(0.03, 500, 4.0, TOGETHER), (0.012, 3000, 60.0, APART), (0.012, 3000, 200.0, APART)],
 )
 def test_the_winner_is_that_of_simulated_plans(
     tpot_s: float, isl_tokens: int, rate_per_s: float, winner: str
@@ -202,7 +231,7 @@ def test_the_winner_is_that_of_simulated_plans(
         assert simulated is not None
         assert best is not None
         values.append(simulated.objectives["usd_per_million_tokens"])
-        assert best.value == pytest.approx(values[-1], rel=0.15)
+        assert best.value == pytest.approx(values[-1], rel=0.2)
     assert (values[1] < values[0]) == (winner == APART)
 
 
@@ -210,6 +239,7 @@ def test_what_nothing_can_do_has_no_winner() -> None:
     found = disaggregate(
         asked(targets=(replace(TPOT, limit_s=1e-6),)), catalog=CATALOG, isl_tokens=(500,), rates_per_s=(2.0,)
     )
+    assert all("1e-06 s asked" in cell.why for cell in found.cells)
     assert {cell.winner for cell in found.cells} == {NEITHER}
     assert all(math.isnan(cell.gain_fraction) and cell.why for cell in found.cells)
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from answered import STORE, planned, planned_apart
-from planning import CATALOG
+from planning import CATALOG, question, small_space
 
 from tokenroof.catalog.accuracy import CLOSED_FORM, SCOPES, SIMULATED, Accuracy, Spread, write
 from tokenroof.catalog.catalog import Catalog, load
 from tokenroof.deploy.known import HIGHEST, THROUGHPUT, asked_of, log_factors, log_parts, under_known_name
 from tokenroof.errors import InputError
+from tokenroof.graph.core import Parallel
 from tokenroof.search.answers.core_result import Doubts, Flip, Sensitivity
 from tokenroof.search.answers.draws import SPEEDS, rivals_of
 from tokenroof.search.answers.sensitivity import _components, _Doubt, sensitivity
@@ -195,6 +196,22 @@ def test_nine_of_ten_speeds_lie_within_the_interval() -> None:
         assert np.mean((logs > ends[0]) & (logs < ends[1])) == pytest.approx(0.9, abs=0.05)
     (one,), (other,) = drawn
     assert abs(np.corrcoef(one, other)[0, 1]) < 0.9
+
+
+@pytest.mark.parametrize("growth", [1.5, 3.0])
+def test_replicas_for_more_traffic_are_those_of_a_plan_for_it(growth: float) -> None:
+    """Between what is drawn at least, and at most."""
+
+    def needed(rate_per_s: float) -> int:
+        asked = replace(
+            question("h100", rate=rate_per_s), space=small_space(parallels=(Parallel(),)), confirm_seeds=0
+        )
+        best = plan(asked, catalog=CATALOG, workers=1).best
+        assert best is not None
+        return best.needed[0]
+
+    now = needed(120.0)
+    assert math.ceil((now - 1) * growth) <= needed(120.0 * growth) <= math.ceil(now * growth)
 
 
 def test_a_faster_replica_never_serves_less() -> None:

@@ -42,6 +42,11 @@ def fair(question: Question) -> Question:
     return replace(question, targets=targets)
 
 
+def as_asked(seconds: float) -> float:
+    """A latency, or its limit, as it was before :func:`fair` and the screen's benefit of the doubt. [s]"""
+    return seconds / (1.0 - MARGIN)
+
+
 def demand(question: Question) -> tuple[Load, RequestShape]:
     """The load of a question and its mean request."""
     requests = question.workload.requests(question.seed)

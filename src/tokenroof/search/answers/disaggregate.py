@@ -204,7 +204,7 @@ class _Place:
 
     def _replicas(self, targeted: bool) -> _Replicas:
         if targeted not in self._known:
-            question = _loosened(self.question, targeted=targeted, limited=True)
+            question = self.question if targeted else replace(self.question, targets=())
             ask = ask_of(question, self.shape, self.computed)
             self._known[targeted] = replicas_of(question, ask, (Role.BOTH, Role.PREFILL, Role.DECODE))
         return self._known[targeted]
@@ -222,7 +222,7 @@ class _Place:
 
 
 def _loosened(question: Question, *, targeted: bool, limited: bool) -> Question:
-    """As strict as it says, or without targets, or without limits."""
+    """Screened as strictly as it says, or without targets, or without limits."""
     mine = fair(question) if targeted else replace(question, targets=())
     return mine if limited else replace(mine, limits=Limits())
 

@@ -13,6 +13,7 @@ from tokenroof.errors import InputError
 from tokenroof.search.accounting import ChipCost
 from tokenroof.search.answers.closed import (
     CLOSED_FORM,
+    as_asked,
     ask_of,
     best_of,
     computed_fraction,
@@ -97,10 +98,10 @@ def ratio(
     per_s = tuple(float(each.requests_per_s[0]) for each in found)
     for each, pool in zip(found, candidate.pools, strict=True):
         if not each.fits[0]:
-            raise InputError(
-                f"{pool.role.value} of {candidate.label} does not keep {each.reason[0]} in closed form: "
-                f"{each.need[0]:.4g} > {each.have[0]:.4g}. Take another."
-            )
+            need, have = as_asked(float(each.need[0])), as_asked(float(each.have[0]))
+            late = each.reason[0] != "memory"
+            why = f"{each.reason[0]}: {need:.4g} s > {have:.4g} s" if late else "does not fit the memory"
+            raise InputError(f"{pool.role.value} of {candidate.label}: {why} in closed form. Take another.")
     rate = load.requests_per_s * (1.0 + question.headroom_fraction)
     balanced = per_s[1] / per_s[0]
     counts = np.array(_counts(per_s, rate, balanced, most_replicas), dtype=np.float64).T

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from tokenroof.search.answers.closed import as_asked
 from tokenroof.search.answers.core import (
     APART,
     HANDOFF,
@@ -162,4 +163,8 @@ def _furthest(rejected: Iterable[Rejected]) -> tuple[str, str]:
         return TARGETS, "no layout of the space is legal"
     row = max(known, key=lambda each: (_STAGES.index(each.stage), each.count))
     named = {"memory": MEMORY, "limits": LIMITS, "fabric": NO_FABRIC}
-    return named.get(row.reason, named.get(row.stage, TARGETS)), row.problem.reason
+    text = row.problem.reason
+    if row.problem.unit == "s" and row.problem.need is not None and row.problem.have is not None:
+        need, have = as_asked(row.problem.need), as_asked(row.problem.have)
+        text = f"{row.reason}: {need:.4g} s at best, {have:.4g} s asked"
+    return named.get(row.reason, named.get(row.stage, TARGETS)), text

@@ -44,6 +44,7 @@ NOTES = (
     "replicas follow the load and the speed in closed form from what the plan found: nothing is simulated",
     "a speed is that of every step: a replica that is slower keeps its targets with fewer requests, or not "
     "at all; nothing else of it changes",
+    "headroom and spare replicas of the question are kept whatever the traffic",
     "power and carbon go with the chips, latencies with the speed",
 )
 
