@@ -145,6 +145,29 @@ def test_what_cannot_be_asked_leaves_no_directory(refused, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_several_models_are_a_plan_each(tmp_path, capsys):
+    assert sections("--model", "a", "--model", "b", "--weights", "fp8")["model"] == [
+        {"name": "a", "weights": ["fp8"]},
+        {"name": "b", "weights": ["fp8"]},
+    ]
+    path = plan_file(tmp_path, model=["llama-3.1-8b", "llama-3.2-1b"], chips=["h100"], answers="none")
+    assert main(["plan", str(path), "--out", str(tmp_path / "runs"), "--workers", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["schema"] == "tokenroof-plans/1"
+    assert [each["question"]["model"] for each in found["plans"]] == ["llama-3.1-8b", "llama-3.2-1b"]
+    for name in ("llama-3.1-8b", "llama-3.2-1b"):
+        run = tmp_path / "runs" / name
+        assert read_run(run).state is State.COMPLETE
+        assert yaml.safe_load((run / "question.yaml").read_text())["model"] == name
+
+
+def test_several_models_have_no_one_page_and_differ(refused, tmp_path):
+    path = plan_file(tmp_path, model=["llama-3.1-8b", "llama-3.2-1b"])
+    assert "--html writes one page, there are 2 models" in refused(path, "--html", tmp_path / "page.html")
+    path = plan_file(tmp_path, model=["llama-3.1-8b", "Llama-3.1-8B"])
+    assert "give each of several models once" in refused(path)
+
+
 # --- the answer ----------------------------------------------------------------------------------
 
 

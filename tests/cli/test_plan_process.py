@@ -67,7 +67,7 @@ def test_two_at_once_and_an_interruption(tmp_path):
         return
     assert (process.returncode, shown) == (130, "")
     assert said.splitlines() == [
-        f"what was simulated is kept: go on with --out {run} --resume",
+        "what was simulated is kept: the same command with --resume goes on",
         "tokenroof: interrupted.",
     ]
     assert finish("--out", run, "--resume")[0] == 0

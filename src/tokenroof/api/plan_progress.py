@@ -47,7 +47,8 @@ def planning(label: str, *, enabled: bool) -> Iterator[Watch | None]:
             bar.update(
                 drawn,
                 description=f"{label}: {stage}",
-                total=progress.total or None,
+                # a bar that is full would stop the clock
+                total=progress.total if progress.total > progress.done else None,
                 completed=progress.done,
                 text=", ".join(filter(None, (over, progress.text))),
             )

@@ -129,8 +129,8 @@ class Planned:
         return path
 
 
-def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
-    """A plan file with keys laid over it, as something that can begin.
+def tasks_of(path: Path | None, over: Mapping[str, Any]) -> tuple[Task, ...]:
+    """A plan file with keys laid over it, as something that can begin: one plan for every model.
 
     Parameters
     ----------
@@ -146,6 +146,32 @@ def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
     """
     given = read_plan(path, over)
     where = "" if path is None else str(path)
+    models = given.get("model")
+    if not isinstance(models, list | tuple):
+        return (_task(given, where),)
+    found = tuple(_task({**given, "model": each}, where) for each in models)
+    names = [task.question.model.name for task in found]
+    if not names or len(set(names)) < len(names):
+        said = ", ".join(names) or "none"
+        raise InputError(f"{where}: model: give each of several models once, got {said}.".removeprefix(": "))
+    return found
+
+
+def task_of(path: Path | None, over: Mapping[str, Any]) -> Task:
+    """As :func:`tasks_of`, of one model.
+
+    Raises
+    ------
+    InputError
+        Anything wrong; several models.
+    """
+    found = tasks_of(path, over)
+    if len(found) > 1:
+        raise InputError(f"one model is planned for here, got {len(found)}. Take them one after the other.")
+    return found[0]
+
+
+def _task(given: Mapping[str, Any], where: str) -> Task:
     plan: PlanFile = plan_of(given, where=where)
     try:
         catalog = catalog_of(plan)

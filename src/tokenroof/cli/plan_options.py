@@ -16,6 +16,16 @@ PlanFile = Annotated[
         help="Plan file (.yaml, .toml): everything in one place; options are laid over it.", metavar="PLAN"
     ),
 ]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Catalog name, config.json, directory with one, or JSON; repeat: one plan each, of the same "
+        "traffic.",
+        metavar="NAME|PATH",
+    ),
+]
 Chips = Annotated[
     list[str] | None,
     typer.Option(

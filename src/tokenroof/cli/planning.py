@@ -15,9 +15,12 @@ from tokenroof.cli.output import console, notes, pairs
 from tokenroof.errors import InputError
 
 if TYPE_CHECKING:
-    from tokenroof.api.plan_run import Planned
+    from tokenroof.api.plan_run import Planned, Task
 
 INFEASIBLE = 3
+SEVERAL = "tokenroof-plans/1"
+"""Schema of the JSON of several models: ``plans`` has a document of each."""
+
 _INTERRUPTED = 130
 _TARGETS = ("ttft_p99", "ttft_p95", "tpot_p99", "tpot_p95", "itl_p99", "e2e_p99", "e2e_p95")
 _LIMITS = {
@@ -41,7 +44,7 @@ _TIERS = {"host_gb": "host", "ssd_gb": "ssd", "remote_gb": "remote"}
 def plan(
     context: typer.Context,
     file: p.PlanFile = None,
-    model: r.Model = None,
+    model: p.Models = None,
     chips: p.Chips = None,
     rate: p.Rate = None,
     isl: r.Isl = None,
@@ -107,26 +110,41 @@ def plan(
         check_suffix(html, (".html",))
     if resume and out is None:
         raise InputError("--resume goes on with a run that was kept. Give its directory with --out.")
-    from tokenroof.api.plan_progress import planning
-    from tokenroof.api.plan_run import run_plan, task_of
+    from tokenroof.api.plan_run import tasks_of
 
     over = asked(context.params)
-    task = task_of(_file(file, over, out, resume=resume), over)
+    tasks = tasks_of(_file(file, over, out, resume=resume), over)
+    if html is not None and len(tasks) > 1:
+        raise InputError(f"--html writes one page, there are {len(tasks)} models. Use --out.")
+    answered = []
+    for task in tasks:
+        place = out / task.question.model.name if out is not None and len(tasks) > 1 else out
+        found = _answered(task, place, resume=resume, workers=workers, quiet=quiet)
+        answered.append(found)
+        pages = [found.page] if found.page is not None else []
+        if html is not None:
+            pages.append(found.save(html))
+        if not json:
+            console().print(found.text())
+        if not quiet:
+            _wrote(found, pages)
+    if json:
+        _print_json(answered)
+    if any(found.result.infeasible is not None for found in answered):
+        raise typer.Exit(code=INFEASIBLE)
+
+
+def _answered(task: Task, place: Path | None, *, resume: bool, workers: int | None, quiet: bool) -> Planned:
+    from tokenroof.api.plan_progress import planning
+    from tokenroof.api.plan_run import run_plan
+
     try:
         with planning(task.label, enabled=not quiet) as watch:
-            found = run_plan(task, out=out, resume=resume, workers=workers, progress=watch)
+            return run_plan(task, out=place, resume=resume, workers=workers, progress=watch)
     except KeyboardInterrupt:
-        if out is not None:
-            notes().print(f"what was simulated is kept: go on with --out {out} --resume", markup=False)
+        if place is not None:
+            notes().print("what was simulated is kept: the same command with --resume goes on", markup=False)
         raise typer.Exit(code=_INTERRUPTED) from None
-    _print(found, json=json)
-    pages = [found.page] if found.page is not None else []
-    if html is not None:
-        pages.append(found.save(html))
-    if not quiet:
-        _wrote(found, pages)
-    if found.result.infeasible is not None:
-        raise typer.Exit(code=INFEASIBLE)
 
 
 def _wrote(found: Planned, pages: Sequence[Path]) -> None:
@@ -143,11 +161,15 @@ def _wrote(found: Planned, pages: Sequence[Path]) -> None:
             notes().print(f"no {file.name}: {file.note}", markup=False)
 
 
-def _print(found: Planned, *, json: bool) -> None:
-    if json:
-        typer.echo(found.json())
+def _print_json(answered: Sequence[Planned]) -> None:
+    """One document, or a list of those of several models."""
+    if len(answered) == 1:
+        typer.echo(answered[0].json())
         return
-    console().print(found.text())
+    import json
+
+    plans = [json.loads(found.json()) for found in answered]
+    typer.echo(json.dumps({"schema": SEVERAL, "plans": plans}, indent=2, ensure_ascii=False))
 
 
 def _file(file: Path | None, over: Mapping[str, Any], out: Path | None, *, resume: bool) -> Path | None:
@@ -165,10 +187,11 @@ def asked(given: Mapping[str, Any]) -> dict[str, Any]:
     from tokenroof.api.spec.reading import merged
     from tokenroof.cli.simulating import laid, speculation
 
-    model = _given(given, {"model": "name", "expert_load_factor": "expert_load_factor"})
+    model = _given(given, {"expert_load_factor": "expert_load_factor"})
     model |= {name: _names(given[name]) for name in ("weights", "kv") if given[name] is not None}
+    models = [{"name": name, **model} for name in given["model"] or ()]
     sections = {
-        "model": model,
+        "model": models if len(models) > 1 else models[0] if models else model,
         "traffic": _given(given, {name: name for name in _TRAFFIC}),
         "slo": _given(given, {name: name for name in _TARGETS})
         | {name: _number(text) for name, text in pairs("--slo", given["slo"]).items()},
