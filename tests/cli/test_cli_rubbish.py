@@ -53,7 +53,7 @@ def run(arguments):
     return code, out.getvalue(), err.getvalue()
 
 
-@settings(max_examples=150)
+@settings(max_examples=30)
 @given(given=st.lists(st.tuples(st.sampled_from(OPTIONS), VALUES), max_size=4))
 def test_rubbish_for_options(given):
     flat = [part for option, value in given for part in (option, value)]
@@ -65,7 +65,7 @@ def test_rubbish_for_options(given):
         assert err.count("\n") == 1
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(words=st.lists(st.one_of(st.sampled_from(WORDS), VALUES), max_size=4))
 def test_rubbish_for_commands(words):
     code, _, err = run(words)

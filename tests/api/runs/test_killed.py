@@ -41,7 +41,7 @@ def kill(process):
 def test_killed_in_the_middle_again_and_again_then_resumed_the_bytes_are_the_same(tmp_path):
     undisturbed = content(run(tmp_path / "undisturbed", COUNT))
     path, draw, reported = tmp_path / "killed", random.Random(0), set()
-    for stop in (1, 9, 30, 55):
+    for stop in (1, 30):
         with begin(path) as process:
             for _ in range(stop):
                 reported.add(process.stdout.readline().strip())
@@ -57,7 +57,7 @@ def test_killed_in_the_middle_again_and_again_then_resumed_the_bytes_are_the_sam
         assert process.wait(timeout=60) == 0
     assert content(path) == undisturbed
     events = [line["event"] for line in read_lines(path / "times.jsonl").values]
-    assert events == ["began", *["went on"] * 4, "finished"]
+    assert events == ["began", *["went on"] * 2, "finished"]
 
 
 @pytest.mark.parametrize(
