@@ -37,6 +37,7 @@ docs: $(STAMP)  ## rebuild every generated page
 bench: $(STAMP)  ## speed, printed as a table
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/planning.py
 
 calibration: $(STAMP)  ## refit every shipped parameter to the measurements in calibration/
 	$(BIN)/python scripts/calibrate_shipped.py --workers $(WORKERS)
