@@ -25,7 +25,8 @@ ALIKE = 0.01
 """Of two on the front that differ by less than this part in everything, one is shown."""
 
 SHOWN_BEHIND = 5
-"""Deployments behind the front that come with everything that is said of a choice."""
+"""Deployments behind the front that come with everything that is said of a choice; beside them, so does
+the best on every kind of chip alone."""
 
 
 def plan(
@@ -113,7 +114,7 @@ def _answer(
         question=question,
         load=campaign.load,
         front=tuple(choice(at) for at in ahead),
-        others=tuple(choice(at) for at in behind[:SHOWN_BEHIND]),
+        others=tuple(choice(at) for at in _shown(ahead, behind, explored)),
         bounds=bounds,
         rejected=found.tally.rows(),
         candidates=found.candidates,
@@ -144,6 +145,27 @@ def _check_classes(question: Question, requests: Requests) -> None:
             raise InputError(
                 f"no class {target.request_class!r} in the workload. It has: {', '.join(names)}."
             )
+    if question.limits.good_fraction is not None and not any(kind.slo.asked for kind in requests.classes):
+        raise InputError(
+            "good_fraction is the part of requests within the limits of their class, and no class has any. "
+            "Give a class its limits (slo), or targets instead."
+        )
+
+
+def _shown(ahead: list[int], behind: list[int], explored: Explored) -> list[int]:
+    """Places of those behind the front that are shown: the next best, and the best of every chip alone."""
+    known = {_chips(explored, at) for at in (*ahead, *behind[:SHOWN_BEHIND])}
+    shown = behind[:SHOWN_BEHIND]
+    for at in behind[SHOWN_BEHIND:]:
+        chips = _chips(explored, at)
+        if len(chips) == 1 and chips not in known:
+            known.add(chips)
+            shown.append(at)
+    return shown
+
+
+def _chips(explored: Explored, at: int) -> frozenset[str]:
+    return frozenset(pool.chip for pool in explored.found[at].candidate.pools)
 
 
 def weights_of(question: Question) -> tuple[float, ...] | None:
