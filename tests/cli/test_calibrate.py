@@ -51,7 +51,7 @@ def test_a_fit_writes_a_catalog_that_other_commands_take(capsys, file, tmp_path)
     asked = ["calibrate", "--data", file(*SLOW), "--out", str(mine), "--workers", "1", "--cv", "row"]
     assert main([*asked, "--parameters", "step_overhead_s:h100"]) == 0
     captured = capsys.readouterr()
-    assert "1 parameters fitted to 3 rows" in captured.out
+    assert "1 parameter fitted to 3 rows" in captured.out
     assert "host time of every step" in captured.out
     assert f"wrote {mine / 'tuning.csv'}" in captured.err
     with (mine / "tuning.csv").open(newline="") as table:

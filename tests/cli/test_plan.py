@@ -226,6 +226,12 @@ def test_a_complete_run_resumes_to_itself_from_its_own_question(kept, capsys):
     assert content(kept) == before
 
 
+def test_what_goes_on_must_be_there(tmp_path, refused):
+    none = tmp_path / "none"
+    assert f"'{none}' holds no run to go on with." in refused("--resume", "--out", none)
+    assert not none.exists()
+
+
 def test_a_directory_is_not_taken_for_another_question(kept, refused):
     assert "holds a complete run" in refused(kept / "question.yaml", "--out", kept)
     other = refused(kept / "question.yaml", "--out", kept, "--resume", "--seed", "3")

@@ -94,6 +94,15 @@ def test_what_physics_allows_stands_beside_the_answer():
     assert "3.3 times as many" in text
 
 
+def test_a_plan_below_physics_says_that_its_load_is_too_short():
+    found = plans_by_hand.plan()
+    assert found.best is not None
+    text = bound_line(replace(found, front=(replace(found.best, bound_chips=found.best.chips + 1),)))
+    assert f"the plan has {found.best.chips}: enough for the requests that were simulated" in text
+    assert "num_requests" in text
+    assert "times as many" not in text
+
+
 def test_what_was_asked_is_said():
     text = wanted_line(plans_by_hand.plan().question)
     assert "TTFT p99 within 1 s, TPOT p95 within 40 ms, at most 64 chips, at 20 % more load" in text

@@ -178,7 +178,9 @@ def _file(file: Path | None, over: Mapping[str, Any], out: Path | None, *, resum
         from tokenroof.api.runs.files import QUESTION
 
         kept = out / QUESTION
-        return kept if kept.is_file() else None
+        if not kept.is_file():
+            raise InputError(f"'{out}' holds no run to go on with. Check the spelling, or give its plan too.")
+        return kept
     return file
 
 

@@ -17,6 +17,7 @@ from tokenroof.calibrate.fitting.core import Errors, Fit, Refusal
 from tokenroof.catalog.efficiency import OpEfficiency
 from tokenroof.catalog.tuning import TUNABLES, Parameter
 from tokenroof.report.json import plain
+from tokenroof.report.plan_labels import counted
 from tokenroof.report.tables import grid, lines
 
 Operators: TypeAlias = Mapping[str, tuple[OpEfficiency, ...]]
@@ -70,7 +71,7 @@ def forms(operators: Operators) -> Table:
 def parameters(found: Fit) -> Table:
     """Every fitted parameter with its evidence."""
     table = grid(
-        f"{len(found.parameters)} parameters fitted to {len(found.subjects)} rows "
+        f"{counted(len(found.parameters), 'parameter')} fitted to {counted(len(found.subjects), 'row')} "
         f"({found.considered} considered)"
     )
     for name in ("parameter", "scope"):

@@ -172,8 +172,16 @@ def bound_line(found: PlanResult) -> str:
         said = bound_text(mine[0])
     else:
         said = f"{chips_text(best.bound_chips)} of {' and '.join(chips)}"
-    times = f"{best.chips / best.bound_chips:.1f} times as many" if best.bound_chips else ""
-    stands = "as many as the plan has" if best.chips == best.bound_chips else f"the plan has {times}"
+    if best.chips < best.bound_chips:
+        # what is simulated ended before a queue could grow: the targets are kept by a burst, not by a load
+        stands = (
+            f"the plan has {best.chips}: enough for the requests that were simulated, not for a load that "
+            "goes on. Simulate more of them (num_requests, duration)"
+        )
+    elif best.chips == best.bound_chips:
+        stands = "as many as the plan has"
+    else:
+        stands = f"the plan has {best.chips / max(1, best.bound_chips):.1f} times as many"
     return f"physics allows no fewer than {said}; {stands}"
 
 
