@@ -12,9 +12,11 @@ from tokenroof.graph.core import Parallel
 from tokenroof.search.asked import Limits, Objective, Question, Space, Target
 from tokenroof.search.core import PlanResult
 from tokenroof.search.plan import plan
+from tokenroof.workload.arrivals import Poisson
+from tokenroof.workload.core import RequestClass, Slo
 from tokenroof.workload.lengths import Fixed
 from tokenroof.workload.pairs import Independent
-from tokenroof.workload.synthetic import ClosedLoop, Traffic
+from tokenroof.workload.synthetic import ClosedLoop, OpenLoop, Traffic
 
 
 def answer(asked: Question) -> PlanResult:
@@ -40,7 +42,7 @@ def test_a_target_below_the_floor_says_the_nearest_that_can_be_kept(target: Targ
     assert "Nearest ask that can be met" in problem.reason
     assert problem.need is not None
     assert problem.need > limit_s
-    nearest = replace(asked, targets=(replace(target, limit_s=problem.need),), confirm_seeds=0)
+    nearest = replace(asked, targets=(replace(target, limit_s=problem.need),))
     assert answer(nearest).best is not None
 
 
@@ -58,6 +60,33 @@ def test_a_limit_below_what_is_needed_says_what_is(name: str) -> None:
     assert problem.need is not None
     grown = replace(asked, limits=Limits(**{name: int(problem.need) if name == "chips" else problem.need}))
     assert answer(grown).best is not None
+
+
+def test_the_nearest_ask_of_a_limit_is_the_least_of_it_not_the_fastest_that_was_seen() -> None:
+    asked = question("h100", "l40s", rate=60.0, limits=Limits(usd_per_hour=0.5))
+    problem = refused(asked).infeasible
+    free = answer(replace(asked, limits=Limits()))
+    assert problem is not None
+    assert problem.need is not None
+    assert free.best is not None
+    assert free.best.usd_per_hour == pytest.approx(problem.need, rel=0.01)
+
+
+def test_a_part_of_good_requests_that_cannot_be_is_said_with_what_can() -> None:
+    kind = RequestClass(slo=Slo(ttft_s=0.045, tpot_s=0.02))
+    mix = (Traffic(lengths=Independent(isl=Fixed(tokens=1000), osl=Fixed(tokens=100)), request_class=kind),)
+    load = OpenLoop(arrivals=Poisson(rate_per_s=40.0), mix=mix, num_requests=400)
+    asked = question("h100", workload=load, targets=(), limits=Limits(good_fraction=0.999))
+    found = refused(asked)
+    problem = found.infeasible
+    assert problem is not None
+    assert "good_fraction" in [row.reason for row in found.rejected]
+    assert "good requests" in problem.reason
+    assert problem.need is not None
+    assert 0.0 < problem.need < 0.999
+    assert answer(replace(asked, limits=Limits(good_fraction=problem.need))).best is not None
+    with pytest.raises(InputError, match="good_fraction"):
+        answer(question("h100", limits=Limits(good_fraction=0.9)))
 
 
 def test_a_model_that_fits_no_chip_says_how_large_it_is() -> None:

@@ -11,13 +11,14 @@ from planning import CATALOG, TPOT, TTFT, question, slower, traffic
 
 from tokenroof.catalog.core import OperandKind
 from tokenroof.deploy.capacity import tier_of
+from tokenroof.deploy.simulated.drafting.ngram import NGram
 from tokenroof.graph.core import Parallel
-from tokenroof.search.accounting import racks_of
+from tokenroof.search.accounting import racks_of, spent, total
 from tokenroof.search.asked import Limits, Space
-from tokenroof.search.bound import lower_bounds
+from tokenroof.search.bound import bound_of, least_chips, lower_bounds
 from tokenroof.search.core import Record
 from tokenroof.search.demand import faster, load_of, shape_of, shared_fraction
-from tokenroof.search.judge import missed, short_pool
+from tokenroof.search.judge import GOOD, LOST, QUEUE, missed, short_pool, shortfall
 from tokenroof.search.space import Engines, format_problem, layouts, subjects
 from tokenroof.search.survey import chip_costs
 from tokenroof.workload.arrivals import Poisson
@@ -50,6 +51,13 @@ def test_a_chip_without_a_peak_is_not_tried_with_a_format_of_others() -> None:
     assert format_problem(H100, fp8, DENSE) is None
     assert format_problem(CATALOG.chip("a100"), fp8, DENSE) is not None
     assert format_problem(CATALOG.chip("a100"), EXPERTS.precision, EXPERTS) is None, "its own runs anywhere"
+    narrow = {
+        name: replace(DENSE.precision, weights=name, experts=name, activations=name)
+        for name in ("nvfp4", "mxfp4")
+    }
+    for chip, wanted in (("h100", ()), ("mi355x", ("mxfp4",)), ("b200", ("nvfp4", "mxfp4"))):
+        tried = [name for name, each in narrow.items() if not format_problem(CATALOG.chip(chip), each, DENSE)]
+        assert tuple(tried) == wanted, chip
     nvfp4 = replace(DENSE.precision, kv="nvfp4")
     assert format_problem(H100, nvfp4, DENSE) is not None
     assert format_problem(CATALOG.chip("b200"), nvfp4, DENSE) is None
@@ -105,6 +113,59 @@ def test_a_tight_time_per_token_is_a_bound_on_bandwidth() -> None:
     assert chips[-1] == pytest.approx(16.06e9 / bytes_per_s / (0.02 * TPOT.limit_s), rel=0.1)
 
 
+def test_sparse_attention_is_bound_by_what_it_reads_not_by_what_it_keeps() -> None:
+    model = CATALOG.model("deepseek-v3.2")
+    asked = question("h200", model=model.name, workload=traffic(2.0, isl=65_000, osl=200), targets=())
+    requests = asked.workload.requests(0)
+    load = load_of(requests)
+    (bound,) = lower_bounds(asked, load, shape_of(requests))
+    # of a latent cache (61 layers of 576 elements) 2048 tokens; of index keys (132 bytes a layer) all
+    read = 61 * (2048 * 576 * 2 + 65_100 * 132)
+    bytes_per_s = tier_of(CATALOG.chip("h200"), OperandKind.KV).bandwidth_bytes_per_s.value
+    assert bound.bandwidth_chips == pytest.approx(load.requests_per_s * 199 * read / bytes_per_s, rel=0.1)
+
+
+def test_with_drafts_one_read_of_the_cache_may_yield_several_tokens() -> None:
+    asked = question("h100", workload=traffic(5.0, isl=4000, osl=500), targets=())
+    requests = asked.workload.requests(0)
+    load, shape = load_of(requests), shape_of(requests)
+    drafting = NGram(draft_tokens=3, acceptance_fraction=0.5)
+    (plain,) = lower_bounds(asked, load, shape)
+    drafted = replace(asked, space=replace(asked.space, drafting=(None, drafting)))
+    (bound,) = lower_bounds(drafted, load, shape)
+    assert bound.bandwidth_chips == pytest.approx(plain.bandwidth_chips / 4)
+    assert bound.compute_chips == plain.compute_chips
+
+
+def test_two_kinds_of_chips_together_may_be_fewer_than_either_alone() -> None:
+    precision = DENSE.precision
+    computes = bound_of("a", precision, 0.5, 10.0, 100.0)
+    reads = bound_of("b", precision, 0.5, 100.0, 10.0)
+    assert (computes.chips, reads.chips) == (100, 100)
+    # 10 of each do all of the arithmetic and all of the reading
+    assert least_chips((computes, reads), ["a", "b"]) == 10
+    assert least_chips((computes, reads), ["a"]) == 100
+
+
+def test_pools_of_one_kind_share_a_node_and_a_rack() -> None:
+    asked = question("h100", "gb200-nvl72")
+    costs, load, limits = chip_costs(asked, CATALOG), load_of(asked.workload.requests(0)), Limits()
+
+    def whole(*pools: tuple[str, int]) -> tuple[float, float, float]:
+        kinds = [costs[name] for name, _ in pools]
+        parts = [
+            spent(cost, np.asarray(float(count)), np.zeros(()), load, limits)
+            for cost, (_, count) in zip(kinds, pools, strict=True)
+        ]
+        found = total(parts, kinds, limits)
+        return float(found.chips), float(found.nodes), float(found.racks)
+
+    assert whole(("h100", 4), ("h100", 4)) == (8, 1, 1)
+    assert whole(("h100", 8), ("h100", 4)) == (12, 2, 1)
+    assert whole(("gb200-nvl72", 40), ("gb200-nvl72", 40)) == (80, 2, 2)
+    assert whole(("h100", 4), ("gb200-nvl72", 4)) == (8, 2, 2)
+
+
 def test_a_faster_load_is_the_same_requests_sooner() -> None:
     requests = traffic(10.0).requests(3)
     quick = faster(requests, 1.5)
@@ -126,9 +187,10 @@ def test_boards_share_a_rack_by_power_and_racks_stand_alone() -> None:
     asked = question("h100", "gb200-nvl72")
     costs = chip_costs(asked, CATALOG)
     limits = Limits(rack_w=40e3)
-    board_w = 8 * costs["h100"].provided_w
+    # eight 700 W boards with their server are 9.0 kW; what cools the building is not in the rack
+    board_w = 8 * 700.0 * costs["h100"].basis.server_overhead_factor
     per_rack = int(40e3 // board_w)
-    assert per_rack >= 2
+    assert per_rack == 4
     assert racks_of(costs["h100"], np.array(8.0 * per_rack), limits) == 1.0
     assert racks_of(costs["h100"], np.array(8.0 * per_rack + 1), limits) == 2.0
     assert racks_of(costs["gb200-nvl72"], np.array(72.0), limits) == 1.0
@@ -151,6 +213,10 @@ def test_what_is_missed_is_said_the_worst_first() -> None:
     fussy = replace(asked, limits=Limits(good_fraction=0.99))
     assert "good" in missed(fussy, record(**good, good_fraction=0.9))
     assert missed(fussy, record(**good, good_fraction=0.995)) == ""
+    assert shortfall(asked, both)[0] == "tpot_p95_s"
+    assert shortfall(asked, record(**good, rejected_requests=2))[0] == LOST
+    assert shortfall(asked, record(**good, queue_growth_requests_per_s=0.5))[0] == QUEUE
+    assert shortfall(fussy, record(**good, good_fraction=0.9))[0] == GOOD
 
 
 def test_one_pool_is_always_the_short_one() -> None:

@@ -53,6 +53,13 @@ class ChipCost:
     is_rack: bool
 
     @property
+    def rack_w(self) -> float:
+        """Of one chip with its server at its limit, without cooling; nan when unknown. [W]"""
+        if not math.isnan(self.tdp_w):
+            return self.tdp_w * self.basis.server_overhead_factor
+        return self.provided_w / self.basis.pue
+
+    @property
     def usd_per_hour(self) -> float:
         """Of one chip; nan when unknown. [USD/h]"""
         price = self.basis.usd_per_chip_hour
@@ -103,11 +110,14 @@ def nodes_of(cost: ChipCost, chips: FloatArray) -> FloatArray:
 
 
 def racks_of(cost: ChipCost, chips: FloatArray, limits: Limits) -> FloatArray:
-    """Racks that hold so many chips: boards are stacked as far as the power of a rack goes, at least one."""
+    """Racks that hold so many chips: boards are stacked as far as the power of a rack goes, at least one.
+
+    What a rack is fed with does not cool the building: servers count without the overhead of the facility.
+    """
     nodes = nodes_of(cost, chips)
     if cost.is_rack:
         return nodes
-    node_w = cost.chips_per_node * cost.provided_w
+    node_w = cost.chips_per_node * cost.rack_w
     per_rack = 1.0 if math.isnan(node_w) else max(1.0, float(limits.rack_w // node_w))
     found: FloatArray = np.ceil(nodes / per_rack)
     return found
@@ -195,6 +205,29 @@ def objective_values(
     }
 
 
-def total(parts: Sequence[Spent]) -> Spent:
-    """Of several pools; arrays broadcast."""
-    return Spent(**{name: sum(getattr(each, name) for each in parts) for name in Spent.__dataclass_fields__})
+def total(parts: Sequence[Spent], costs: Sequence[ChipCost], limits: Limits) -> Spent:
+    """Of several pools; arrays broadcast.
+
+    Parameters
+    ----------
+    parts : sequence of Spent
+        By pool.
+    costs : sequence of ChipCost
+        By pool: pools of one kind of chip share nodes and racks.
+    limits : Limits
+        What a rack is fed with.
+    """
+    whole: dict[str, FloatArray] = {
+        name: np.asarray(sum(getattr(each, name) for each in parts)) for name in Spent.__dataclass_fields__
+    }
+    kinds = {cost.name: cost for cost in costs}
+    if len(kinds) < len(parts):
+        for name in ("nodes", "racks"):
+            whole[name] = np.zeros(())
+        for name, kind in kinds.items():
+            chips = np.zeros(())
+            for part, cost in zip(parts, costs, strict=True):
+                chips = chips + part.chips * (cost.name == name)
+            whole["nodes"] = whole["nodes"] + nodes_of(kind, chips)
+            whole["racks"] = whole["racks"] + racks_of(kind, chips, limits)
+    return Spent(**whole)

@@ -61,8 +61,9 @@ def _bound(
     step_s = _compute_s(model, formats, machine, one)
     compute = per_s * (prefill_s + plan.steps * step_s)
     bandwidth_bytes_per_s = sum(tier.bandwidth_bytes_per_s.value for tier in chip.memory if tier.holds)
-    cache_bytes = float(kv_bytes_per_token_per_chip(model, precision, ALONE) * plan.context_tokens)
-    bandwidth = per_s * plan.steps * cache_bytes / bandwidth_bytes_per_s
+    # what a step reads: sparse attention keeps more than that
+    cache_bytes = sum(float(op.work.kv_bytes) * op.count for op in step_ops(model, formats, ALONE, one))
+    bandwidth = per_s * plan.steps / _most_tokens(question) * cache_bytes / bandwidth_bytes_per_s
     limit_s = _step_limit_s(question)
     if limit_s is not None and plan.steps:
         read = sum(float(op.work.weights_bytes) * op.count for op in step_ops(model, formats, ALONE, one))
@@ -98,6 +99,11 @@ def _compute_s(model: ModelSpec, formats: Precision, machine: Machine, batch: Ba
     )
 
 
+def _most_tokens(question: Question) -> int:
+    """Tokens that one read of the cache may yield: with drafts, all of them and one more."""
+    return 1 + max((each.draft_tokens for each in question.space.drafting if each is not None), default=0)
+
+
 def _step_limit_s(question: Question) -> float | None:
     """What a token may take at most, when no drafts come free; None when nothing is asked. [s]"""
     if any(each is not None for each in question.space.drafting):
@@ -111,5 +117,17 @@ def _step_limit_s(question: Question) -> float | None:
 
 
 def least_chips(bounds: Sequence[LowerBound], chips: Sequence[str]) -> int:
-    """Fewest chips of these kinds together: no fewer than of the best of them alone."""
-    return min((bound.chips for bound in bounds if bound.chip in chips), default=1)
+    """Fewest chips of these kinds together.
+
+    Each need by itself is met by no fewer than of the kind that is best at it; of two kinds one may be best
+    at arithmetic and the other at reading, so that both together are fewer than either alone.
+    """
+    mine = [bound for bound in bounds if bound.chip in chips]
+    if not mine:
+        return 1
+    need = max(
+        min(bound.memory_chips for bound in mine),
+        min(bound.compute_chips for bound in mine),
+        min(bound.bandwidth_chips for bound in mine),
+    )
+    return max(1, math.ceil(need - 1e-9))

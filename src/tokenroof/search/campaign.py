@@ -71,7 +71,9 @@ class Campaign:
                     limits,
                 )
                 for pool, count in zip(candidate.pools, counts, strict=True)
-            ]
+            ],
+            [self.costs[pool.chip] for pool in candidate.pools],
+            limits,
         )
 
     def with_spares(self, counts: Counts) -> Counts:

@@ -9,9 +9,10 @@ from tokenroof.deploy.capacity import resident_weights
 from tokenroof.deploy.core import Infeasible
 from tokenroof.graph.core import Parallel
 from tokenroof.search.asked import Limits, Objective, Question, Target
+from tokenroof.search.bound import least_chips
 from tokenroof.search.campaign import Campaign
-from tokenroof.search.core import Candidate, LowerBound, Rejected
-from tokenroof.search.judge import checks_of
+from tokenroof.search.core import Candidate, LowerBound, Record, Rejected
+from tokenroof.search.judge import GOOD, checks_of
 from tokenroof.search.rounds import Explored, explore
 from tokenroof.search.survey import Survey, survey
 from tokenroof.search.tally import Tally
@@ -27,6 +28,9 @@ LIMITS = {
 
 TRIED = 12
 """Candidates that are simulated to find the nearest ask that can be met."""
+
+NOT_ALL = 0.9
+"""Part of the good requests of the nearest candidate that is asked of others, and with other seeds."""
 
 RELAXED = 4
 """Things that may stand in the way one after the other."""
@@ -53,7 +57,10 @@ def asked_too_much(question: Question, bounds: tuple[LowerBound, ...]) -> Infeas
     most = question.limits.chips
     if most is None or not bounds or bounds[0].chips <= most:
         return None
-    best = bounds[0]
+    space, best = question.space, bounds[0]
+    mixed = space.disaggregated and space.mixed_chips
+    if mixed and least_chips(bounds, [bound.chip for bound in bounds]) <= most:
+        return None  # two kinds together may be fewer than either alone
     reason = (
         f"chips: at most {most} are allowed, but physics asks for {best.chips} x {best.chip} at least "
         f"({best.binding}). Allow more, or ask for less."
@@ -125,8 +132,9 @@ def _relaxed(question: Question, culprit: Rejected) -> Question | None:
             return replace(
                 question, targets=(*question.targets[:index], wider, *question.targets[index + 1 :])
             )
-    if culprit.stage == "simulated" and question.limits.good_fraction is not None:
-        return replace(question, limits=replace(question.limits, good_fraction=None))
+    good = culprit.problem.need
+    if name == GOOD and good is not None and good > 0.0:
+        return replace(question, limits=replace(question.limits, good_fraction=NOT_ALL * good))
     return None
 
 
@@ -145,30 +153,29 @@ def _wider(target: Target, need: float | None) -> Target:
 def _nearest(campaign: Campaign, asked: Question, explored: Explored, first: Infeasible | None) -> Infeasible:
     """What the best deployment of the relaxed question reaches of the asked one."""
     best = min(explored.found, key=lambda each: _over(campaign, asked, each.candidate, each.needed))
-    (record,) = campaign.run([campaign.task(best.candidate, best.needed, asked.seed)])
-    whole = campaign.spent(best.candidate, campaign.with_spares(best.needed))
+    records = _records(campaign, best.candidate, best.needed)
     asks, need, have, unit = [], None, None, ""
-    for check in checks_of(asked, record):
-        if not check.met:
-            value = _up(check.value)
-            asks.append(replace(check.target, limit_s=value).text)
-            need, have, unit = value, check.target.limit_s, "s"
-    used = {
-        "chips": float(whole.chips),
-        "usd_per_hour": float(whole.usd_per_hour),
-        "facility_w": float(whole.provided_w),
-        "racks": float(whole.racks),
-    }
-    for name, value in used.items():
+    for checks in zip(*(checks_of(asked, record) for record in records), strict=True):
+        worst = max(checks, key=lambda check: check.value)
+        if not worst.met:
+            value = _up(worst.value)
+            asks.append(replace(worst.target, limit_s=value).text)
+            need, have, unit = value, worst.target.limit_s, "s"
+    for name, value in _used(campaign, best.candidate, best.needed).items():
         limit = getattr(asked.limits, name)
         if limit is not None and not value <= limit:
             asks.append(f"{name} of {_up(value):.4g} {LIMITS[name][1]}")
             need, have, unit = _up(value), float(limit), LIMITS[name][1]
+    fraction, good = asked.limits.good_fraction, min(_good(record) for record in records)
+    if fraction is not None and not good >= fraction:
+        need, have, unit = math.floor(1e3 * good) / 1e3, fraction, ""
+        asks.append(f"{need:.1%} good requests")
     counts = " + ".join(str(count) for count in best.needed)
     reason = first.reason if first is not None else "the ask cannot be met."
     reached = " and ".join(asks) or "the same with fewer limits"
     return Infeasible(
-        reason=f"{reason} Nearest ask that can be met: {reached}, with {counts} x {best.candidate.label}.",
+        reason=f"{reason.rstrip('.')}. Nearest ask that can be met: {reached}, "
+        f"with {counts} x {best.candidate.label}.",
         need=need,
         have=have,
         unit=unit,
@@ -176,9 +183,40 @@ def _nearest(campaign: Campaign, asked: Question, explored: Explored, first: Inf
 
 
 def _over(campaign: Campaign, asked: Question, candidate: Candidate, needed: tuple[int, ...]) -> float:
-    """By how much the asked targets are missed: the worst part."""
-    (record,) = campaign.run([campaign.task(candidate, needed, asked.seed)])
-    return max((each.value / each.target.limit_s for each in checks_of(asked, record)), default=0.0)
+    """By how much what is asked is missed, targets with every seed and limits: the worst part, at least 1."""
+    found = [
+        check.value / check.target.limit_s
+        for record in _records(campaign, candidate, needed)
+        for check in checks_of(asked, record)
+    ]
+    for name, value in _used(campaign, candidate, needed).items():
+        limit = getattr(asked.limits, name)
+        if limit is not None:
+            found.append(value / limit)
+    fraction = asked.limits.good_fraction
+    if fraction is not None:
+        found += (fraction / max(_good(record), 1e-9) for record in _records(campaign, candidate, needed))
+    return max([1.0, *found])
+
+
+def _records(campaign: Campaign, candidate: Candidate, needed: tuple[int, ...]) -> list[Record]:
+    """With every seed with which a plan keeps its targets."""
+    return campaign.run([campaign.task(candidate, needed, seed) for seed in campaign.seeds])
+
+
+def _used(campaign: Campaign, candidate: Candidate, needed: tuple[int, ...]) -> dict[str, float]:
+    """Of everything that has a limit, spares included."""
+    whole = campaign.spent(candidate, campaign.with_spares(needed))
+    return {
+        "chips": float(whole.chips),
+        "usd_per_hour": float(whole.usd_per_hour),
+        "facility_w": float(whole.provided_w),
+        "racks": float(whole.racks),
+    }
+
+
+def _good(record: Record) -> float:
+    return record.values.get("good_fraction", math.nan)
 
 
 def _up(value: float) -> float:

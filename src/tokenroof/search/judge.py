@@ -35,25 +35,34 @@ def checks_of(question: Question, record: Record) -> tuple[Check, ...]:
     )
 
 
+LOST, QUEUE, GOOD = "lost requests", "growing queue", "good_fraction"
+"""What is not kept beside targets."""
+
+
 def missed(question: Question, record: Record) -> str:
     """What a simulation does not keep, in one line; "" when it keeps everything."""
+    return shortfall(question, record)[1]
+
+
+def shortfall(question: Question, record: Record) -> tuple[str, str]:
+    """What a simulation does not keep: its name (a target's, or one of the above), and in one line."""
     if record.infeasible:
-        return record.infeasible
+        return record.infeasible.partition(":")[0], record.infeasible
     worst = worst_check(question, record)
     if worst is not None and not worst.met:
         target, value = worst.target, worst.value
         found = "nothing was completed" if math.isnan(value) else f"is {value:.4g} s"
-        return f"{target.name} {found} > {target.limit_s:.4g} s"
+        return target.name, f"{target.name} {found} > {target.limit_s:.4g} s"
     lost = record.values.get("rejected_requests", 0.0) + record.values.get("failed_requests", 0.0)
     if lost > 0.0:
-        return f"{lost:g} requests were rejected or lost"
+        return LOST, f"{lost:g} requests were rejected or lost"
     growth = record.values.get("queue_growth_requests_per_s", 0.0)
     if growth > 0.0:
-        return f"the queue grows by {growth:.3g} requests per second"
+        return QUEUE, f"the queue grows by {growth:.3g} requests per second"
     asked, good = question.limits.good_fraction, record.values.get("good_fraction", math.nan)
     if asked is not None and not good >= asked:
-        return f"{good:.2%} of the requests are good, {asked:.2%} asked"
-    return ""
+        return GOOD, f"{good:.2%} of the requests are good, {asked:.2%} asked"
+    return "", ""
 
 
 def worst_check(question: Question, record: Record) -> Check | None:

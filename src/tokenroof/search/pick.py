@@ -132,7 +132,9 @@ def best_rows(
         [
             Spent(**{name: spread(getattr(side.spent, name), index) for name in Spent.__dataclass_fields__})
             for index, side in enumerate(sides)
-        ]
+        ],
+        [setting.costs[side.chip] for side in sides],
+        question.limits,
     )
     first, last = sides[0], sides[-1]
     wait_s = np.zeros(())

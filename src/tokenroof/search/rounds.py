@@ -18,7 +18,7 @@ from tokenroof.search.choose import objectives_of
 from tokenroof.search.core import Candidate
 from tokenroof.search.fewest import DEARER, Counts, Found, Search, Verdict, fewest
 from tokenroof.search.front import dominates, order
-from tokenroof.search.judge import worst_check
+from tokenroof.search.judge import shortfall, worst_check
 from tokenroof.search.pick import OTHERS, Row, family_of
 from tokenroof.search.tally import Tally
 from tokenroof.search.variants import neighbours, remedies
@@ -216,7 +216,7 @@ def _file(campaign: Campaign, row: Row, end: Found, explored: Explored, tally: T
         why = verdict.missed or "more replicas than the best has"
         _count(tally, row, "limits" if limit else "bound", limit or BEHIND, why, nearness=verdict.value)
         return
-    worst = end.reason.partition(" ")[0]
+    worst, _ = shortfall(campaign.question, verdict.record)
     need = verdict.record.values.get(worst)
     _count(tally, row, "simulated", worst, end.reason, nearness=verdict.value, need=need)
 

@@ -26,6 +26,11 @@ TOKEN_BUDGETS = (2048, 4096, 8192, 16_384)
 MOST_STAGES = 8
 """Most pipeline stages that are tried when no layouts are given."""
 
+NVFP4 = "nvfp4"
+"""4-bit floats with a float8 scale for 16 of them, which one vendor's arithmetic takes; others' 4-bit floats
+have a power of two for 32 (OCP microscaling)."""
+
+_NVFP4_VENDOR = "NVIDIA"
 _SCALED_CACHES = frozenset({"mxfp8", "nvfp4", "mxfp4"})
 
 
@@ -150,14 +155,18 @@ def format_problem(chip: Chip, precision: Precision, model: ModelSpec) -> Infeas
     """
     peaks = chip.peak_flop_per_s
     own = model.precision
+    given = {precision.weights, precision.experts} - {own.weights, own.experts} | {precision.kv}
+    if NVFP4 in given and chip.vendor != _NVFP4_VENDOR:
+        reason = f"{NVFP4} is arithmetic of {_NVFP4_VENDOR}, not of {chip.vendor} ({chip.name}). Use fp8."
+        return Infeasible(reason=reason)
     if precision.kv in _SCALED_CACHES and "fp4" not in peaks:
         reason = f"a {precision.kv} cache needs a 4-bit float peak, {chip.name} states none. Use fp8 or bf16."
         return Infeasible(reason=reason)
-    for given, mine in ((precision.weights, own.weights), (precision.experts, own.experts)):
-        needed = dtype(given).compute
-        if given != mine and needed not in peaks:
+    for wanted, mine in ((precision.weights, own.weights), (precision.experts, own.experts)):
+        needed = dtype(wanted).compute
+        if wanted != mine and needed not in peaks:
             reason = (
-                f"{given} weights need a peak in {needed}, {chip.name} states none "
+                f"{wanted} weights need a peak in {needed}, {chip.name} states none "
                 f"(it has {', '.join(sorted(peaks))}). Use the checkpoint's own format."
             )
             return Infeasible(reason=reason)

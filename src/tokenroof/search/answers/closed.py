@@ -163,7 +163,9 @@ def values_of(
                 question.limits,
             )
             for pool, each, count in zip(candidate.pools, options, replicas, strict=True)
-        ]
+        ],
+        [costs[pool.chip] for pool in candidate.pools],
+        question.limits,
     )
     handoff_s = max(float(each.handoff_s[0]) for each in options)
     return objective_values(

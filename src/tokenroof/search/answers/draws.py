@@ -137,7 +137,7 @@ class Contest:
             chips = pool.parallel.chips * count
             part = spent(self.costs[pool.chip], chips, np.zeros(()), self.load, self.question.limits)
             parts.append(replace(part, usd_per_hour=part.usd_per_hour * prices[pool.chip]))
-        return total(parts)
+        return total(parts, [self.costs[pool.chip] for pool in rival.pools], self.question.limits)
 
     def _allowed(self, whole: Spent) -> npt.NDArray[np.bool_]:
         """Within the limits of the question; what is not known breaks one."""
