@@ -62,6 +62,18 @@ def test_a_fit_writes_a_catalog_that_other_commands_take(capsys, file, tmp_path)
     assert more_s == pytest.approx(float(row["value"]), rel=0.02)
 
 
+def test_a_catalog_made_by_hand_is_not_replaced(capsys, file, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "tuning.csv").write_text("my hand work", encoding="utf-8")
+    asked = ["calibrate", "--data", file(*SLOW), "--workers", "1", "--out"]
+    assert main([*asked, str(mine)]) == 2
+    assert "files that no calibration wrote" in capsys.readouterr().err
+    assert (mine / "tuning.csv").read_text(encoding="utf-8") == "my hand work"
+    assert main([*asked, str(mine / "tuning.csv")]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
 def test_json_stands_alone_and_says_what_is_off(capsys, file):
     asked = ["calibrate", "--data", file(*SLOW), "--json", "--workers", "1", "--cv", "row"]
     assert main([*asked, "--parameters", "step_overhead_s:h100"]) == 0

@@ -97,12 +97,13 @@ class Calibration:
         Raises
         ------
         InputError
-            Nothing was fitted, or the directory cannot be written.
+            Nothing was fitted, or the directory cannot be written or has somebody else's files.
         """
         if not self.feasible:
             raise InputError(f"nothing was fitted, so nothing is written: {self.reason}")
-        folder = Path(directory)
+        folder = writable(directory)
         report = folder / REPORT
+        (folder / WITHOUT).unlink(missing_ok=True)  # of an earlier fit
         with writing(report):
             report.write_text(self.json() + "\n", encoding="utf-8")
         written = [report]
@@ -114,6 +115,25 @@ class Calibration:
         if self.fit is not None and self.fit.parameters:
             written += _save_fit(self.fit, folder)
         return tuple(written)
+
+
+def writable(directory: str | Path) -> Path:
+    """A directory that a calibration may write: a new one, an empty one, or that of an earlier calibration.
+
+    Raises
+    ------
+    InputError
+        It is a file, or has a catalog that no calibration wrote.
+    """
+    folder = Path(directory)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file. Give a directory to write the catalog to.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / REPORT).is_file():
+        raise InputError(
+            f"{folder}: has files that no calibration wrote; they would be replaced. Give a new directory, "
+            "and both to --catalog."
+        )
+    return folder
 
 
 def _save_fit(fit: Fit, folder: Path) -> list[Path]:

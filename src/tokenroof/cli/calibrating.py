@@ -100,7 +100,10 @@ def calibrate(
     tokenroof calibrate --data my-runs.csv --out my-catalog
     """
     from tokenroof.api.calibration import calibration as ask
+    from tokenroof.api.calibration import writable
 
+    if out is not None:
+        writable(out)  # before minutes of fitting
     found = ask(
         data or None,
         operators=operators,

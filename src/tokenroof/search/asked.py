@@ -32,6 +32,10 @@ OBJECTIVES: Mapping[str, bool] = {
 the asked load, spare replicas included; ``ttft_s`` and ``tpot_s`` are means of the simulated requests."""
 
 
+MOST_HEADROOM = 10.0
+"""More is a percentage that was written as a fraction."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A latency that so many of the requests must keep; unlike ``workload.Slo``, which is of one request.
@@ -251,8 +255,11 @@ class Question:
         weighted = [each.weight is not None for each in self.objectives]
         if any(weighted) and not all(weighted):
             raise InputError("some objectives have a weight and some have none. Weigh all of them or none.")
-        if not 0.0 <= self.headroom_fraction < 100.0:
-            raise InputError(f"headroom_fraction must be at least 0, got {self.headroom_fraction!r}.")
+        if not 0.0 <= self.headroom_fraction <= MOST_HEADROOM:
+            raise InputError(
+                f"headroom must lie between 0 and {MOST_HEADROOM:g} times the load, got "
+                f"{self.headroom_fraction!r} ({self.headroom_fraction:.0%}). Write 0.2, or 20 %, for a fifth more."
+            )
         for name, least in (("spare_replicas", 0), ("confirm_seeds", 0), ("most_simulated", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, got {getattr(self, name)}.")
