@@ -85,4 +85,5 @@ def end_s(
     fabric = handoff_fabric(pool.chip)
     assert fabric is not None, "checked by handoff_problem"
     moved = shard_bytes(pool, model, precision, tokens)
-    return start_s(pool) + moved / (fabric.bandwidth_bytes_per_s.value if bytes_per_s is None else bytes_per_s)
+    rate = fabric.bandwidth_bytes_per_s.value if bytes_per_s is None else bytes_per_s
+    return start_s(pool) + moved / rate

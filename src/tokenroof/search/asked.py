@@ -258,7 +258,7 @@ class Question:
         if not 0.0 <= self.headroom_fraction <= MOST_HEADROOM:
             raise InputError(
                 f"headroom must lie between 0 and {MOST_HEADROOM:g} times the load, got "
-                f"{self.headroom_fraction!r} ({self.headroom_fraction:.0%}). Write 0.2, or 20 %, for a fifth more."
+                f"{self.headroom_fraction!r} ({self.headroom_fraction:.0%}). A fifth more is 0.2, or 20 %."
             )
         for name, least in (("spare_replicas", 0), ("confirm_seeds", 0), ("most_simulated", 1)):
             if getattr(self, name) < least:
