@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from exhaustive import cheapest
+from exhaustive import candidates, cheapest
 from planning import CATALOG, TPOT, TTFT, question, slower, small_space, traffic
 
 from tokenroof.graph.core import Parallel
-from tokenroof.search.asked import Question
+from tokenroof.search.asked import Limits, Objective, Question
 from tokenroof.search.core import PlanResult
 from tokenroof.search.judge import missed
 from tokenroof.search.plan import plan
@@ -62,6 +62,30 @@ def test_the_best_is_within_two_percent_of_everything_simulated(name: str) -> No
     assert found.best is not None, found.infeasible
     assert found.best.usd_per_hour is not None
     assert found.best.usd_per_hour <= 1.02 * cheapest(asked, most=max(found.best.needed) + 1)
+
+
+@pytest.mark.parametrize("name", ["ttft_s", "tpot_s"])
+def test_the_fastest_is_found_though_a_full_replica_is_slow(name: str) -> None:
+    asked = question(
+        "h100",
+        rate=5.0,
+        space=small_space(
+            parallels=(Parallel(tp=4), Parallel(tp=8), Parallel(tp=4, pp=2)), max_num_seqs=(16, 256)
+        ),
+        targets=(TTFT,),
+        limits=Limits(chips=8),
+        objectives=(Objective(name=name),),
+    )
+    found = answer(asked).best
+    assert found is not None
+    simulator = Simulator(asked, CATALOG)
+    values = []
+    for candidate in candidates(asked):
+        for count in range(1, 8 // candidate.pools[0].parallel.chips + 1):
+            record = simulator.run("", Task(candidate=candidate, replicas=(count,), seed=0, rate_factor=1.0))
+            if not missed(asked, record):
+                values.append(record.values[name])
+    assert found.objectives[name] <= 1.02 * min(values)
 
 
 @pytest.mark.parametrize("name", SPACES)

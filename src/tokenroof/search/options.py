@@ -30,7 +30,7 @@ screen takes nothing away that is out by less."""
 _POINTS_PER_DOUBLING = 2
 _MEMORY, _FITS = "memory", ""
 _WHOLE = ("subject", "max_num_seqs", "max_num_batched_tokens", "chips")
-_JUDGED = ("requests_per_s", "ttft_s", "tpot_s", "dynamic_j", "need", "have")
+_JUDGED = ("requests_per_s", "ttft_s", "tpot_s", "least_ttft_s", "least_tpot_s", "dynamic_j", "need", "have")
 _NUMBERS = (*_JUDGED, "handoff_s")
 
 
@@ -50,6 +50,8 @@ class Options:
         Most that one replica serves within the targets; 0 where there is a reason. [1/s]
     ttft_s, tpot_s : FloatArray
         There. [s]
+    least_ttft_s, least_tpot_s : FloatArray
+        The least within the targets, with however little to do: what more replicas come near. [s]
     dynamic_j : FloatArray
         Of one request. [J]
     handoff_s : FloatArray
@@ -67,6 +69,8 @@ class Options:
     requests_per_s: FloatArray
     ttft_s: FloatArray
     tpot_s: FloatArray
+    least_ttft_s: FloatArray
+    least_tpot_s: FloatArray
     dynamic_j: FloatArray
     handoff_s: FloatArray
     reason: npt.NDArray[np.str_]
@@ -250,6 +254,9 @@ def _judged(
             reason[row], out["need"][row], out["have"][row] = (each[at] for each in broken)
         out["ttft_s"][row] = steady.ttft_s[at] + outside_s
         out["tpot_s"][row] = steady.tpot_s[at]
+        some = good if good.size else np.array([at])
+        out["least_ttft_s"][row] = steady.ttft_s[some].min() + outside_s
+        out["least_tpot_s"][row] = steady.tpot_s[some].min()
         out["dynamic_j"][row] = steady.dynamic_j[at]
     return {**out, "reason": reason}
 

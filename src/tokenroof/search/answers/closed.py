@@ -208,6 +208,7 @@ def best_of(
         costs=costs,
         prefix_caching=mine.space.prefix_caching[0],
         offload=mine.space.offload[0],
+        margin=0.0,
     )
     tally = Tally()
     rows, _ = screen(setting, legal, options, tally)
