@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,3 +82,12 @@ def test_nothing_is_asked_that_is_not_worth_it() -> None:
     assert found.reason == DEARER
     assert found.asked == (5,)
     assert asked == [(4,)]
+
+
+def test_never_fewer_than_the_floor_however_short_the_simulated_load() -> None:
+    going = fewest((2, 1), (1.0, 1.0), lambda counts: True, floor=(5, 1))
+    assert next(going) == (5, 1)
+    with pytest.raises(StopIteration) as stop:
+        while True:
+            assert going.send(verdict(""))[0] >= 5
+    assert stop.value.value.replicas == (5, 1)

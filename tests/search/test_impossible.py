@@ -156,6 +156,7 @@ def test_a_closed_loop_has_no_rate() -> None:
         lambda: question(objectives=()),
         lambda: question(objectives=(Objective(weight=1.0), Objective(name="chips"))),
         lambda: question(headroom_fraction=-0.1),
+        lambda: question(headroom_fraction=20.0),
         lambda: question(spare_replicas=-1),
     ],
 )

@@ -33,7 +33,7 @@ def lower_bounds(question: Question, load: Load, shape: RequestShape) -> tuple[L
     question : Question
         Model, chips, formats, targets.
     load : Load
-        Rate and lengths.
+        Rate and lengths; headroom of the question comes on top.
     shape : RequestShape
         The mean request.
     """
@@ -55,7 +55,7 @@ def _bound(
     formats = formats_on(precision, machine.peak_flop_per_s)
     plan = plan_of(model, shape)
     prompt = max(1, round(shape.isl_tokens * (1.0 - load.shared_fraction)))
-    per_s = load.requests_per_s
+    per_s = load.requests_per_s * (1.0 + question.headroom_fraction)
     prefill_s = _compute_s(model, formats, machine, prefill_batch(1, prompt))
     one = decode_batch(1, plan.context_tokens)
     step_s = _compute_s(model, formats, machine, one)

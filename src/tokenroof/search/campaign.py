@@ -6,6 +6,7 @@ that the result does not depend on the number of cores, nor on which was faster.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from tokenroof.search.accounting import ChipCost, Spent, spent, total
 from tokenroof.search.asked import Load, Question
-from tokenroof.search.core import Candidate, PoolPlan, Progress, Record, Watch
+from tokenroof.search.core import Candidate, LowerBound, PoolPlan, Progress, Record, Watch
 from tokenroof.search.fewest import Counts, Found, Search, Verdict
 from tokenroof.search.judge import missed, short_pool, worst_check
 from tokenroof.search.runs import Runner, Task
@@ -42,6 +43,7 @@ class Campaign:
     load: Load
     costs: dict[str, ChipCost]
     runner: Runner
+    bounds: tuple[LowerBound, ...] = ()
     watch: Watch | None = None
     searched: set[Candidate] = field(default_factory=set)
 
@@ -57,6 +59,17 @@ class Campaign:
         if not self.runner.draws:
             return (question.seed,)
         return tuple(question.seed + index for index in range(1 + question.confirm_seeds))
+
+    def floor(self, candidate: Candidate) -> Counts:
+        """Replicas below which physics does not serve a load that goes on, however short the simulated one.
+
+        Of pools apart one each: their work is not bounded singly.
+        """
+        if len(candidate.pools) > 1:
+            return (1,) * len(candidate.pools)
+        (pool,) = candidate.pools
+        chips = next((bound.chips for bound in self.bounds if bound.chip == pool.chip), 1)
+        return (max(1, math.ceil(chips / pool.parallel.chips)),)
 
     def spent(self, candidate: Candidate, counts: Counts) -> Spent:
         """Chips, money, power and room of so many replicas, without their work."""

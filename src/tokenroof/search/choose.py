@@ -112,6 +112,9 @@ def _fewer(campaign: Campaign, candidate: Candidate, needed: Counts) -> tuple[Fe
             if bad:
                 break
         assert record is not None, "there is a seed"
+        least = campaign.floor(candidate)[pool]
+        if not bad and counts[pool] < least:
+            bad = f"physics allows no fewer than {least} replicas for a load that goes on"
         found.append(Fewer(replicas=counts, checks=checks_of(campaign.question, record), missed=bad))
     return tuple(found)
 

@@ -68,7 +68,13 @@ class Found:
 Search = Generator[Counts, Verdict, Found]
 
 
-def fewest(start: Counts, unit_cost: tuple[float, ...], allowed: Callable[[Counts], bool]) -> Search:
+def fewest(
+    start: Counts,
+    unit_cost: tuple[float, ...],
+    allowed: Callable[[Counts], bool],
+    *,
+    floor: Counts | None = None,
+) -> Search:
     """Search upwards from ``start`` until everything is kept, then down again, pool by pool.
 
     Parameters
@@ -79,8 +85,12 @@ def fewest(start: Counts, unit_cost: tuple[float, ...], allowed: Callable[[Count
         Of one replica, by pool: the dearest is taken away first.
     allowed : callable
         Whether counts are still worth a simulation: within the limits, cheaper than the best known.
+    floor : tuple of int, optional
+        Never fewer: what a load that goes on needs, however few keep the targets for the requests that
+        are simulated. Default: one each.
     """
-    counts = start
+    least = floor or (1,) * len(start)
+    start = counts = tuple(map(max, start, least))
     if not allowed(counts):
         return Found(replicas=None, verdict=_none(), reason=DEARER, asked=counts)
     verdict = yield counts
@@ -98,7 +108,7 @@ def fewest(start: Counts, unit_cost: tuple[float, ...], allowed: Callable[[Count
         if _stuck(before, verdict, counts, start, pool):
             return Found(replicas=None, verdict=verdict, reason=verdict.missed)
     for pool in sorted(range(len(counts)), key=lambda index: -unit_cost[index]):
-        counts, verdict = yield from _down(counts, pool, verdict)
+        counts, verdict = yield from _down(counts, pool, verdict, least[pool])
     if len(counts) == 2:
         counts, verdict = yield from _exchanged(counts, unit_cost, verdict, allowed)
     return Found(replicas=counts, verdict=verdict)
@@ -107,9 +117,9 @@ def fewest(start: Counts, unit_cost: tuple[float, ...], allowed: Callable[[Count
 Walk = Generator[Counts, Verdict, tuple[Counts, Verdict]]
 
 
-def _down(counts: Counts, pool: int, verdict: Verdict) -> Walk:
+def _down(counts: Counts, pool: int, verdict: Verdict, least: int = 1) -> Walk:
     """Fewer replicas of one pool, by steps that double, then halve."""
-    low, high, step = 1, counts[pool], 1
+    low, high, step = least, counts[pool], 1
     while low < high:
         fewer = max(low, high - step)
         tried = yield _with(counts, pool, fewer)

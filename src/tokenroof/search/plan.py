@@ -78,7 +78,9 @@ def plan(
         progress(Progress(stage="screen", done=1, total=1, text=f"{found.candidates:,} candidates"))
     runner = Runner(question, catalog, store or Memory(), workers or cores())
     try:
-        campaign = Campaign(question=question, load=load, costs=costs, runner=runner, watch=progress)
+        campaign = Campaign(
+            question=question, load=load, costs=costs, runner=runner, bounds=bounds, watch=progress
+        )
         explored = explore(campaign, found.rows, found.tally)
         if not explored.found:
             known = asked_too_much(question, bounds)

@@ -269,7 +269,12 @@ def _remedy(campaign: Campaign, explored: Explored, tally: Tally) -> None:
 
 
 def _again(campaign: Campaign, candidate: Candidate, start: Counts, ceiling: float) -> Search:
-    return fewest(start, _units(campaign, candidate), _allowed(campaign, candidate, ceiling))
+    return fewest(
+        start,
+        _units(campaign, candidate),
+        _allowed(campaign, candidate, ceiling),
+        floor=campaign.floor(candidate),
+    )
 
 
 def _take(
