@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,9 +21,10 @@ def search(
     answer: Callable[[Counts], Verdict],
     unit: tuple[float, ...] = (1.0, 1.0),
     allowed: Callable[[Counts], bool] = lambda counts: True,
+    floor: Counts | None = None,
 ) -> tuple[Found, list[Counts]]:
     asked = []
-    going = fewest(start, unit[: len(start)], allowed)
+    going = fewest(start, unit[: len(start)], allowed, floor=floor)
     try:
         counts = next(going)
         while True:
@@ -85,9 +85,6 @@ def test_nothing_is_asked_that_is_not_worth_it() -> None:
 
 
 def test_never_fewer_than_the_floor_however_short_the_simulated_load() -> None:
-    going = fewest((2, 1), (1.0, 1.0), lambda counts: True, floor=(5, 1))
-    assert next(going) == (5, 1)
-    with pytest.raises(StopIteration) as stop:
-        while True:
-            assert going.send(verdict(""))[0] >= 5
-    assert stop.value.value.replicas == (5, 1)
+    found, asked = search((2, 1), lambda counts: verdict(""), floor=(5, 1))
+    assert found.replicas == (5, 1)
+    assert all(counts[0] >= 5 for counts in asked)
