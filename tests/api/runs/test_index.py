@@ -7,8 +7,8 @@ import sys
 import duckdb
 import polars as pl
 import pytest
-from small_runs import QUESTION, run
 
+from small_runs import QUESTION, run
 from tokenroof.api.runs import index
 from tokenroof.api.runs.index import INDEX, listing
 from tokenroof.api.runs.reading import State

@@ -4,9 +4,9 @@ import json
 import math
 
 import polars as pl
+
 from plan_by_hand import choice, record, result
 from small_runs import QUESTION, content
-
 from tokenroof.api.runs.export import Form, as_bytes
 from tokenroof.api.runs.simulations import Simulations
 from tokenroof.api.runs.store import RunStore, parquet
